@@ -1,6 +1,33 @@
 //! Connections: knows sockets, not requests.
+//!
+//! One acceptor on the control thread hands each socket to the core with the fewest connections; a core is a thread with
+//! a runtime of its own, where a connection stays for life. The [`Drain`](crate::drain::Drain) counts it before its task
+//! exists, shows it every stage of the stop, and does not forget it until it is closed.
 
-use std::{num::NonZeroUsize, time::Duration};
+mod acceptor;
+mod clock;
+mod close;
+mod connection;
+mod core;
+mod io;
+mod registry;
+mod state;
+
+use std::{
+    num::NonZeroUsize,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc;
+
+pub use acceptor::{Acceptor, Closed};
+
+use self::core::Arrival;
+use crate::{
+    drain::{Gate, Watch, WatchSeed},
+    handler::Handler,
+};
 
 /// What the front server was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,4 +42,59 @@ pub struct Settings {
     pub write_timeout: Option<Duration>,
     /// `MAX_CONNECTIONS`; none is no limit.
     pub max_connections: Option<NonZeroUsize>,
+}
+
+/// How many cores there are to serve on, as the scheduler and the cgroup allow.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
+}
+
+/// The running cores.
+#[derive(Debug)]
+pub struct Server {
+    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts one core for each of `seeds`; `stack` builds the request path on each of them.
+    ///
+    /// # Errors
+    /// When a thread cannot be started.
+    pub fn start<H, F>(settings: &Settings, seeds: Vec<WatchSeed>, stack: F) -> std::io::Result<Self>
+    where
+        H: Handler + 'static,
+        F: Fn(Watch) -> H + Clone + Send + 'static,
+    {
+        let mut server = Self {
+            senders: Vec::new(),
+            threads: Vec::new(),
+        };
+        for (index, seed) in seeds.into_iter().enumerate() {
+            let (sender, receiver) = mpsc::unbounded_channel();
+            let (settings, stack) = (settings.clone(), stack.clone());
+            let thread = std::thread::Builder::new()
+                .name(format!("core-{index}"))
+                .spawn(move || core::run(settings, seed, stack, receiver))?;
+            server.senders.push(sender);
+            server.threads.push(thread);
+        }
+        Ok(server)
+    }
+
+    /// The acceptor of `listener`, which hands its connections to these cores.
+    pub fn acceptor(&self, listener: listener::Listener, gate: Gate, settings: &Settings) -> Acceptor {
+        Acceptor::new(listener, gate, self.senders.clone(), settings.max_connections)
+    }
+
+    /// Lets the cores end and waits for them, at most until `deadline`.
+    pub async fn join(self, deadline: Instant) {
+        drop(self.senders);
+        let ended = async {
+            while self.threads.iter().any(|thread| !thread.is_finished()) {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        let _ = tokio::time::timeout_at(deadline.into(), ended).await;
+    }
 }

@@ -1,0 +1,152 @@
+//! A response's body: one enum, no boxes on the hot path.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http_body::{Frame, SizeHint};
+
+use super::request::RequestBody;
+use crate::http1::{BodyError, ResponseBody};
+
+/// What is sent to the client after the head.
+#[derive(Debug)]
+pub struct Body {
+    source: Source,
+    sent: u64,
+    ended: Option<Box<dyn Ended>>,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+enum Source {
+    Empty,
+    Bytes(Bytes),
+    /// Streamed from the app as it sends; boxed, since it carries the whole exchange.
+    App(Box<ResponseBody<RequestBody>>),
+}
+
+/// How a body came to its end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// Every byte was taken.
+    Whole,
+    /// The source failed.
+    Failed(BodyError),
+    /// The client's connection ended first.
+    Dropped,
+}
+
+/// Told once how a body ended.
+pub trait Ended: std::fmt::Debug {
+    /// `sent` bytes were taken by the connection.
+    fn ended(self: Box<Self>, sent: u64, end: End);
+}
+
+impl Body {
+    /// No body.
+    pub fn empty() -> Self {
+        Self::of(Source::Empty)
+    }
+
+    /// What the app sends, as it sends it.
+    pub fn app(body: ResponseBody<RequestBody>) -> Self {
+        Self::of(Source::App(Box::new(body)))
+    }
+
+    /// Tells `ended` when this body ends.
+    pub fn on_end(&mut self, ended: Box<dyn Ended>) {
+        self.ended = Some(ended);
+    }
+
+    fn of(source: Source) -> Self {
+        Self {
+            source,
+            sent: 0,
+            ended: None,
+        }
+    }
+
+    fn end(&mut self, end: End) {
+        if let Some(ended) = self.ended.take() {
+            ended.ended(self.sent, end);
+        }
+    }
+
+    fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match &mut self.source {
+            Source::Empty => Poll::Ready(None),
+            Source::Bytes(bytes) => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                Poll::Ready(Some(Ok(Frame::data(bytes))))
+            }
+            Source::App(body) => body.poll_frame(cx),
+        }
+    }
+}
+
+impl From<Bytes> for Body {
+    fn from(bytes: Bytes) -> Self {
+        if bytes.is_empty() {
+            Self::empty()
+        } else {
+            Self::of(Source::Bytes(bytes))
+        }
+    }
+}
+
+impl From<&'static str> for Body {
+    fn from(text: &'static str) -> Self {
+        Bytes::from_static(text.as_bytes()).into()
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.poll_source(cx));
+        match &frame {
+            None => self.end(End::Whole),
+            Some(Err(error)) => self.end(End::Failed(*error)),
+            Some(Ok(frame)) => {
+                self.sent += frame.data_ref().map_or(0, Bytes::len) as u64;
+                if self.is_end_stream() {
+                    self.end(End::Whole);
+                }
+            }
+        }
+        Poll::Ready(frame)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match &self.source {
+            Source::Empty => true,
+            Source::Bytes(_) => false,
+            Source::App(body) => body.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.source {
+            Source::Empty => SizeHint::with_exact(0),
+            Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
+            Source::App(body) => body.length().map_or(SizeHint::new(), SizeHint::with_exact),
+        }
+    }
+}
+
+impl Drop for Body {
+    fn drop(&mut self) {
+        let end = if http_body::Body::is_end_stream(self) {
+            End::Whole
+        } else {
+            End::Dropped
+        };
+        self.end(end);
+    }
+}

@@ -1,0 +1,53 @@
+//! Why an answer of our own is what it is: one word for the access log.
+
+/// What made us answer, or give up, instead of the app.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The request's framing, target, Host or method is not one that may be passed on.
+    BadRequest,
+    /// The request's body is longer than `MAX_REQUEST_BODY`.
+    BodyTooLarge,
+    /// The client sent no byte of its body for `HTTP_READ_TIMEOUT`.
+    BodyTimeout,
+    /// The client's connection ended before its answer did.
+    ClientGone,
+    /// The app has not opened its port yet.
+    Booting,
+    /// Too many requests wait for the app to boot.
+    HoldFull,
+    /// A stop has begun and the app can no longer be reached.
+    Draining,
+    /// `HTTP_HEALTH_PATH` while a stop is on its way.
+    HealthDraining,
+    /// Nothing listens at the app's address.
+    UpstreamRefused,
+    /// The app's connection could not be made, or the answer did not begin, in time.
+    UpstreamTimeout,
+    /// The app closed the connection before its answer was whole.
+    UpstreamClosed,
+    /// The app's answer is not HTTP.
+    UpstreamBadResponse,
+    /// The app has exited.
+    UpstreamGone,
+}
+
+impl Cause {
+    /// The word that stands in the log.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::BadRequest => "bad_request",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTimeout => "body_timeout",
+            Self::ClientGone => "client_gone",
+            Self::Booting => "booting",
+            Self::HoldFull => "hold_full",
+            Self::Draining => "draining",
+            Self::HealthDraining => "health_draining",
+            Self::UpstreamRefused => "upstream_refused",
+            Self::UpstreamTimeout => "upstream_timeout",
+            Self::UpstreamClosed => "upstream_closed",
+            Self::UpstreamBadResponse => "upstream_bad_response",
+            Self::UpstreamGone => "upstream_gone",
+        }
+    }
+}

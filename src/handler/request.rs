@@ -1,0 +1,206 @@
+//! A request on its way to the app, its body, and the way back to its client's connection.
+
+use std::{
+    net::SocketAddr,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::oneshot,
+};
+
+/// A request, from the moment its head is whole.
+#[derive(Debug)]
+pub struct Request {
+    /// Method, target, version and headers, as the client sent them.
+    pub head: http::request::Parts,
+    /// The body, read from the client as it is polled.
+    pub body: RequestBody,
+    /// Who sent it, and when.
+    pub client: Client,
+    /// The client's connection itself, if the request asks to upgrade it.
+    pub upgrade: Option<Upgrade>,
+}
+
+/// The client's side of a request.
+#[derive(Clone)]
+pub struct Client {
+    /// The peer of the connection.
+    pub address: SocketAddr,
+    /// When the first byte of the head arrived.
+    pub arrived: Instant,
+    /// Whether the connection is encrypted.
+    pub secure: bool,
+    /// The connection, for what cannot wait for the response.
+    pub connection: Rc<dyn Downstream>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.address)
+            .field("secure", &self.secure)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a request may ask of the connection that it came on.
+pub trait Downstream {
+    /// Writes an interim response (1xx but 100 and 101) ahead of the final one; RFC 9110 section 15.2.
+    fn interim(&self, status: http::StatusCode, headers: &http::HeaderMap);
+    /// The body is waiting for the client's bytes: the read clock runs.
+    fn body_waits(&self);
+    /// Bytes of the body have arrived: the read clock stops.
+    fn body_arrived(&self);
+    /// Whether the client made no progress with its body for `HTTP_READ_TIMEOUT`.
+    fn body_timed_out(&self) -> bool;
+}
+
+/// Why a request's body cannot be read any further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Longer than `MAX_REQUEST_BODY`.
+    #[error("the request body is longer than MAX_REQUEST_BODY")]
+    TooLarge,
+    /// No progress for `HTTP_READ_TIMEOUT`.
+    #[error("the client sent nothing of its body for HTTP_READ_TIMEOUT")]
+    TimedOut,
+    /// Bad framing, or the client went away.
+    #[error("the request body is malformed or ended early")]
+    Broken,
+}
+
+/// A request's body: what hyper reads, under our clock and our limit.
+pub struct RequestBody {
+    incoming: Option<Incoming>,
+    connection: Option<Rc<dyn Downstream>>,
+    left: u64,
+}
+
+impl RequestBody {
+    /// The body that `incoming` brings over `connection`.
+    pub fn new(incoming: Incoming, connection: &Rc<impl Downstream + 'static>) -> Self {
+        if incoming.is_end_stream() {
+            return Self::empty();
+        }
+        Self {
+            incoming: Some(incoming),
+            connection: Some(connection.clone()),
+            left: u64::MAX,
+        }
+    }
+
+    /// No body.
+    pub fn empty() -> Self {
+        Self {
+            incoming: None,
+            connection: None,
+            left: u64::MAX,
+        }
+    }
+
+    /// Fails with [`Refusal::TooLarge`] beyond `bytes`.
+    pub fn limit(&mut self, bytes: u64) {
+        self.left = bytes;
+    }
+
+    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        let (Some(incoming), Some(connection)) = (&mut self.incoming, &self.connection) else {
+            return Poll::Ready(None);
+        };
+        match Pin::new(incoming).poll_frame(cx) {
+            Poll::Pending if connection.body_timed_out() => Poll::Ready(Some(Err(Refusal::TimedOut))),
+            Poll::Pending => {
+                connection.body_waits();
+                Poll::Pending
+            }
+            Poll::Ready(frame) => {
+                connection.body_arrived();
+                Poll::Ready(frame.map(|frame| frame.map_err(|_| Refusal::Broken)))
+            }
+        }
+    }
+}
+
+impl Body for RequestBody {
+    type Data = Bytes;
+    type Error = Refusal;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+        let polled = self.poll_incoming(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let length = frame.data_ref().map_or(0, Bytes::len) as u64;
+            match self.left.checked_sub(length) {
+                Some(left) => self.left = left,
+                None => return Poll::Ready(Some(Err(Refusal::TooLarge))),
+            }
+        }
+        polled
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.incoming.as_ref().is_none_or(Incoming::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+impl Drop for RequestBody {
+    fn drop(&mut self) {
+        if let Some(connection) = &self.connection {
+            connection.body_arrived();
+        }
+    }
+}
+
+impl std::fmt::Debug for RequestBody {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RequestBody")
+            .field("incoming", &self.incoming)
+            .field("left", &self.left)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The client's connection once it speaks another protocol.
+pub trait Upgraded: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug {}
+
+impl<T: AsyncRead + AsyncWrite + Unpin + std::fmt::Debug> Upgraded for T {}
+
+/// The promise of the client's connection, kept once the 101 is out.
+#[derive(Debug)]
+pub struct Upgrade(oneshot::Receiver<Box<dyn Upgraded>>);
+
+/// The connection's end of an [`Upgrade`].
+#[derive(Debug)]
+pub struct UpgradeSlot(oneshot::Sender<Box<dyn Upgraded>>);
+
+impl Upgrade {
+    /// A promise and the slot that keeps it.
+    pub fn pair() -> (UpgradeSlot, Self) {
+        let (sender, receiver) = oneshot::channel();
+        (UpgradeSlot(sender), Self(receiver))
+    }
+
+    /// The connection, bytes that came together with the request first; none if it ended before the 101 was out.
+    pub async fn connection(self) -> Option<Box<dyn Upgraded>> {
+        self.0.await.ok()
+    }
+}
+
+impl UpgradeSlot {
+    /// Hands the connection over.
+    pub fn keep(self, connection: impl Upgraded + 'static) {
+        // Nobody waits any more: the connection is dropped, and so closed.
+        let _ = self.0.send(Box::new(connection));
+    }
+}

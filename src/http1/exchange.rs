@@ -1,0 +1,201 @@
+//! One request and the head of its answer.
+
+use std::{
+    future::poll_fn,
+    io,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, Method, StatusCode};
+use http_body::Body;
+
+use super::{
+    body::ResponseBody,
+    decode::{Decoded, Decoder},
+    head::{self, Framing, Head},
+    send::{SendError, Sending},
+    stream::{Connection, Home},
+};
+use crate::drain::{Stage, Watch};
+
+/// A request on its way, until the head of its answer is there.
+#[derive(Debug)]
+pub struct Exchange<B> {
+    connection: Connection,
+    sending: Sending<B>,
+    method: Method,
+    scratch: HeaderMap,
+    watch: Watch,
+    /// Whether the app took the request no further than its connection's buffer: not a byte came back.
+    silent: bool,
+    send_failed: bool,
+}
+
+/// The head of an answer, and what follows it.
+#[derive(Debug)]
+pub enum Answer<B> {
+    /// An answer whose body is whole already: the connection is free again.
+    Whole(Head, Bytes),
+    /// An answer whose body is still to come.
+    Streaming(Head, ResponseBody<B>),
+    /// The app speaks another protocol from here on (101).
+    Switched(Head, Connection),
+}
+
+/// Why there is no answer.
+#[derive(Debug)]
+pub enum ExchangeError<E> {
+    /// The connection ended before a byte of the answer; `reused` says that it had served another exchange before.
+    Closed {
+        /// Whether the connection was a kept-alive one.
+        reused: bool,
+        /// The head, to be sent again.
+        head: Vec<u8>,
+        /// Whether nothing of a body was taken from the client.
+        untouched: bool,
+    },
+    /// The connection ended inside the answer's head.
+    Broken(io::Error),
+    /// The answer is not HTTP/1.
+    BadResponse,
+    /// The request's body failed first.
+    Body(E),
+    /// The app is gone and its answer was not there.
+    Gone,
+}
+
+impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
+    /// Prepares `head`, a whole request head, and its body for `connection`. `scratch` is an old map whose room the
+    /// answer's headers use.
+    pub fn new(
+        connection: Connection,
+        method: Method,
+        head: Vec<u8>,
+        body: Option<B>,
+        chunked: bool,
+        scratch: HeaderMap,
+        watch: Watch,
+    ) -> Self {
+        Self {
+            connection,
+            sending: Sending::new(head, body, chunked),
+            method,
+            scratch,
+            watch,
+            silent: true,
+            send_failed: false,
+        }
+    }
+
+    /// Sends the request and reads the head of the final answer; interim ones go to `interim`. `home` gets the
+    /// connection back when the answer is whole. The room of the head comes back too.
+    ///
+    /// # Errors
+    /// See [`ExchangeError`].
+    pub async fn run(
+        mut self,
+        home: &Rc<impl Home + 'static>,
+        mut interim: impl FnMut(&Head),
+    ) -> Result<(Answer<B>, Vec<u8>), ExchangeError<B::Error>> {
+        let had_body = self.sending.has_body();
+        let head = poll_fn(|cx| self.poll_answer(cx, &mut interim)).await;
+        match head {
+            Ok(head) => {
+                let room = self.sending.take_room();
+                Ok((self.finish(head, home), room))
+            }
+            Err(Failed::Closed) => Err(ExchangeError::Closed {
+                reused: self.connection.reused,
+                head: self.sending.take_head(),
+                untouched: !had_body,
+            }),
+            Err(Failed::Broken(error)) => Err(ExchangeError::Broken(error)),
+            Err(Failed::BadResponse) => Err(ExchangeError::BadResponse),
+            Err(Failed::Body(error)) => Err(ExchangeError::Body(error)),
+            Err(Failed::Gone) => Err(ExchangeError::Gone),
+        }
+    }
+
+    fn poll_answer(&mut self, cx: &mut Context<'_>, interim: &mut impl FnMut(&Head)) -> Poll<Result<Head, Failed<B::Error>>> {
+        if !self.send_failed && !self.sending.is_done() {
+            match self.sending.poll(&mut self.connection, cx) {
+                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(Failed::Body(error))),
+                // The app may have answered before it closed: what it said is read first.
+                Poll::Ready(Err(SendError::Io(_))) => self.send_failed = true,
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        loop {
+            let head = ready!(self.poll_one_head(cx))?;
+            if !head.status.is_informational() || head.status == StatusCode::SWITCHING_PROTOCOLS {
+                return Poll::Ready(Ok(head));
+            }
+            interim(&head);
+            self.scratch = head.headers;
+        }
+    }
+
+    fn poll_one_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failed<B::Error>>> {
+        loop {
+            match head::parse(&mut self.connection.read, &self.method, &mut self.scratch) {
+                Ok(Some(head)) => return Poll::Ready(Ok(head)),
+                Ok(None) => {}
+                Err(_) => return Poll::Ready(Err(Failed::BadResponse)),
+            }
+            match self.connection.poll_fill(cx, 0) {
+                Poll::Pending if self.watch.stage() >= Stage::Gone => return Poll::Ready(Err(Failed::Gone)),
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(0)) if self.silent => return Poll::Ready(Err(Failed::Closed)),
+                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failed::Broken(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(_)) => self.silent = false,
+                Poll::Ready(Err(_)) if self.silent => return Poll::Ready(Err(Failed::Closed)),
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Broken(error))),
+            }
+        }
+    }
+
+    fn finish(self, head: Head, home: &Rc<impl Home + 'static>) -> Answer<B> {
+        let Self {
+            mut connection,
+            sending,
+            send_failed,
+            ..
+        } = self;
+        if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            return Answer::Switched(head, connection);
+        }
+        let sending = (!send_failed && !sending.is_done()).then_some(sending);
+        let keep = head.keep_alive && !send_failed;
+        let mut decoder = Decoder::new(head.framing);
+        if sending.is_none() && !matches!(head.framing, Framing::Chunked | Framing::UntilClose) {
+            let here = connection.read.len() as u64;
+            let length = decoder.left().unwrap_or(0);
+            if length <= here {
+                let body = match decoder.decode(&mut connection.read, false) {
+                    Ok(Decoded::Data(data)) => data,
+                    _ => Bytes::new(),
+                };
+                // Bytes beyond the answer are nobody's: such a connection is not used again.
+                if keep && connection.read.is_empty() {
+                    connection.reused = true;
+                    home.take_back(connection);
+                }
+                return Answer::Whole(head, body);
+            }
+        }
+        let home: Option<Rc<dyn Home>> = keep.then(|| home.clone() as Rc<dyn Home>);
+        let body = ResponseBody::new(connection, decoder, sending, home, self.watch);
+        Answer::Streaming(head, body)
+    }
+}
+
+/// [`ExchangeError`], before what is to be given back is gathered.
+enum Failed<E> {
+    Closed,
+    Broken(io::Error),
+    BadResponse,
+    Body(E),
+    Gone,
+}

@@ -1,0 +1,136 @@
+//! A connection to the app: TCP on the loopback or a unix socket, and the bytes read ahead.
+
+use std::{
+    future::Future,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::{Bytes, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
+    net::{TcpStream, UnixStream},
+};
+
+use crate::target::Address;
+
+/// Room made for a read while little is expected.
+const SMALL_READ: usize = 8 * 1024;
+
+/// Room made for a read while a long body is on its way.
+const LARGE_READ: usize = 64 * 1024;
+
+/// Where a connection goes when its exchange is over and it may serve another.
+pub trait Home: std::fmt::Debug {
+    /// Takes the connection back.
+    fn take_back(&self, connection: Connection);
+}
+
+/// A connection to the app.
+#[derive(Debug)]
+pub struct Connection {
+    stream: Stream,
+    pub(super) read: BytesMut,
+    /// When its last exchange ended; the instant of connecting before that.
+    pub idle_since: Instant,
+    /// Whether it has served an exchange.
+    pub reused: bool,
+}
+
+#[derive(Debug)]
+enum Stream {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+impl Connection {
+    /// Connects to the app.
+    ///
+    /// # Errors
+    /// What connect(2) says.
+    pub async fn connect(address: &Address) -> io::Result<Self> {
+        let stream = match address {
+            Address::Tcp(address) => {
+                let stream = TcpStream::connect(address).await?;
+                stream.set_nodelay(true)?;
+                Stream::Tcp(stream)
+            }
+            Address::Unix(path) => Stream::Unix(UnixStream::connect(path.as_path()).await?),
+        };
+        Ok(Self {
+            stream,
+            read: BytesMut::new(),
+            idle_since: Instant::now(),
+            reused: false,
+        })
+    }
+
+    /// Whether the app has closed this idle connection, or sent something that nobody asked for.
+    ///
+    /// Asks the readiness that the runtime already knows, so it costs no system call unless something happened.
+    pub fn is_stale(&self) -> bool {
+        let mut byte = [0];
+        let read = match &self.stream {
+            Stream::Tcp(stream) => stream.try_read(&mut byte),
+            Stream::Unix(stream) => stream.try_read(&mut byte),
+        };
+        !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Reads more behind what was read ahead; 0 is the end.
+    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
+        let room = if expected > SMALL_READ as u64 {
+            LARGE_READ
+        } else {
+            SMALL_READ
+        };
+        self.read.reserve(room);
+        match &mut self.stream {
+            Stream::Tcp(stream) => pin!(stream.read_buf(&mut self.read)).poll(cx),
+            Stream::Unix(stream) => pin!(stream.read_buf(&mut self.read)).poll(cx),
+        }
+    }
+
+    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match (&mut self.stream, pieces) {
+            // One piece, one plain write: cheaper in the kernel than a vector of one.
+            (Stream::Tcp(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
+            (Stream::Unix(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
+            (Stream::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, pieces),
+            (Stream::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        }
+    }
+
+    /// The bytes read ahead, for a tunnel to send on first.
+    pub fn take_read_ahead(&mut self) -> Bytes {
+        self.read.split().freeze()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
+            Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),
+        }
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        self.poll_send(cx, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match &mut self.stream {
+            Stream::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Stream::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}

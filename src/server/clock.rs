@@ -1,0 +1,44 @@
+//! One timer for all the clocks of a connection.
+//!
+//! It is armed at the earliest deadline it was shown and not moved when deadlines move away, so a busy connection touches
+//! the timer wheel about once a second, not once a request.
+
+use std::{
+    future::Future,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use tokio::time::Sleep;
+
+#[derive(Debug, Default)]
+pub(super) struct Clock {
+    sleep: Option<Pin<Box<Sleep>>>,
+    /// Whether the timer knows our task; it is polled from no other.
+    registered: bool,
+}
+
+impl Clock {
+    /// Ready once `deadline` has passed; without one, never.
+    pub(super) fn poll(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(deadline) = deadline else {
+            return Poll::Pending;
+        };
+        let sleep = self
+            .sleep
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if sleep.is_elapsed() && deadline <= Instant::now() {
+            return Poll::Ready(());
+        }
+        let armed = !sleep.is_elapsed() && sleep.deadline().into_std() <= deadline;
+        if armed && self.registered {
+            return Poll::Pending;
+        }
+        if !armed {
+            sleep.as_mut().reset(deadline.into());
+        }
+        self.registered = true;
+        sleep.as_mut().poll(cx)
+    }
+}

@@ -1,0 +1,70 @@
+//! The end of a connection: FIN after the bytes already sent, never a reset.
+
+use std::{
+    io,
+    task::{Context, Poll, ready},
+    time::{Duration, SystemTime},
+};
+
+use bytes::Bytes;
+use nix::sys::socket::{Shutdown, shutdown};
+use std::os::fd::AsRawFd;
+use tokio::net::TcpStream;
+
+use crate::drain::{Kind, Watch};
+
+/// How long a closed connection's client may go on sending before it is cut off.
+const LINGER: Duration = Duration::from_secs(1);
+
+/// Shuts our half down and discards what still arrives, at most 1 s, so that no reset destroys what the client has not
+/// read yet (RFC 9112 section 9.6). Once bytes came after our FIN the exit waits for it, before that it does not.
+pub(super) async fn linger(stream: TcpStream, watch: Watch) {
+    if shutdown(stream.as_raw_fd(), Shutdown::Write).is_err() {
+        return;
+    }
+    let mut late = None;
+    let discard = std::future::poll_fn(|cx| {
+        while let Ok(1..) = ready!(poll_discard(&stream, cx)) {
+            late.get_or_insert_with(|| watch.open(Kind::Lingering));
+        }
+        Poll::Ready(())
+    });
+    let _ = tokio::time::timeout(LINGER, discard).await;
+}
+
+fn poll_discard(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    let mut scratch = [0; 4096];
+    loop {
+        ready!(stream.poll_read_ready(cx))?;
+        match stream.try_read(&mut scratch) {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            read => return Poll::Ready(read),
+        }
+    }
+}
+
+/// The answer to a head that did not become whole in time (RFC 9110 section 15.5.9).
+pub(super) fn request_timeout(stream: &TcpStream) {
+    let date = httpdate::fmt_http_date(SystemTime::now());
+    let text = format!("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n");
+    // The buffer of a socket that nothing was written to takes it whole; if it does not, the client is gone.
+    let _ = stream.try_write(text.as_bytes());
+}
+
+/// How many bytes wait in the kernel. The runtime's view may be behind, and a request that has arrived is not dropped.
+pub(super) fn buffered(stream: &TcpStream) -> bool {
+    let mut byte = [0];
+    let peeked = nix::sys::socket::recv(
+        stream.as_raw_fd(),
+        &mut byte,
+        nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT,
+    );
+    matches!(peeked, Ok(1..))
+}
+
+/// A connection that has become something else, with the bytes that came together with its request.
+#[derive(Debug)]
+pub(super) struct Ahead {
+    pub(super) stream: TcpStream,
+    pub(super) bytes: Bytes,
+}

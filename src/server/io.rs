@@ -1,0 +1,100 @@
+//! The client's socket as hyper sees it: tells the state what moves, and slips interim responses in.
+
+use std::{
+    io::{self, IoSlice},
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::state::State;
+
+#[derive(Debug)]
+pub(super) struct Io {
+    stream: TcpStream,
+    state: Rc<State>,
+}
+
+impl Io {
+    pub(super) fn new(stream: TcpStream, state: Rc<State>) -> Self {
+        Self { stream, state }
+    }
+
+    pub(super) fn stream(&self) -> &TcpStream {
+        &self.stream
+    }
+
+    pub(super) fn into_stream(self) -> TcpStream {
+        self.stream
+    }
+
+    /// Writes interim responses: hyper has nothing half-written while the app has not answered.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut interim = self.state.interim().borrow_mut();
+        while !interim.is_empty() {
+            let wrote = ready!(Pin::new(&mut self.stream).poll_write(cx, &interim))?;
+            interim.drain(..wrote);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    fn note<T>(&self, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        match &wrote {
+            Poll::Pending => self.state.write_blocked(),
+            Poll::Ready(_) => self.state.wrote(),
+        }
+        wrote
+    }
+}
+
+impl AsyncRead for Io {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+        self.state.read(buffer.filled().len() - before);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.note(wrote)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        ready!(self.poll_interim(cx))?;
+        let wrote = match pieces {
+            // One piece, one plain write: cheaper in the kernel than a vector of one.
+            [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
+            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+        };
+        self.note(wrote)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper flushes when it has handed everything over.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        ready!(self.poll_interim(cx))?;
+        self.state.flushed();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Closing is the driver's: it knows whether to linger.
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}

@@ -1,0 +1,361 @@
+//! What is going on on one connection: written by its socket and its requests, read by its driver.
+//!
+//! Everything is a `Cell`: a connection lives on one core. The driver turns it into one deadline; nothing here touches a
+//! timer.
+
+use std::{
+    cell::{Cell, RefCell},
+    net::SocketAddr,
+    task::Waker,
+    time::{Duration, Instant},
+};
+
+use http::{HeaderMap, StatusCode};
+
+use super::Settings;
+use crate::{
+    drain::{Kind, Open, Stage, Watch},
+    handler::{Downstream, UpgradeSlot},
+};
+
+/// A connection younger than this may still have its first request on the wire.
+pub(super) const YOUNG: Duration = Duration::from_millis(500);
+
+/// An idle connection gives its buffers back after this time.
+const PARK_AFTER: Duration = Duration::from_secs(1);
+
+/// The clocks of `Settings`, in the shape the driver asks for.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Timeouts {
+    idle: Option<Duration>,
+    read: Option<Duration>,
+    write: Option<Duration>,
+}
+
+impl From<&Settings> for Timeouts {
+    fn from(settings: &Settings) -> Self {
+        Self {
+            idle: settings.idle_timeout,
+            read: settings.read_timeout,
+            write: settings.write_timeout,
+        }
+    }
+}
+
+/// What a passed deadline means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Due {
+    /// Nothing; ask for the next deadline.
+    Nothing,
+    /// The connection was idle for too long, or never sent a byte.
+    Idle,
+    /// The head did not become whole in time.
+    Head,
+    /// The client made no progress with its body.
+    Body,
+    /// The client took no byte of its response.
+    Write,
+    /// It has been idle for long enough to give its buffers back.
+    Park,
+}
+
+pub(super) struct State {
+    pub(super) peer: SocketAddr,
+    pub(super) watch: Watch,
+    timeouts: Timeouts,
+    accepted: Instant,
+    /// Whether a byte was ever read.
+    touched: Cell<bool>,
+    /// Whether the client has closed its half.
+    pub(super) ended: Cell<bool>,
+    /// When the first byte of a head arrived that is not whole yet.
+    head_since: Cell<Option<Instant>>,
+    /// The request in flight: until its response's last byte is in the kernel's hands.
+    request: RefCell<Option<Open>>,
+    began: Cell<Instant>,
+    response_ended: Cell<bool>,
+    idle_since: Cell<Instant>,
+    body_wait: Cell<Option<Instant>>,
+    body_timed_out: Cell<bool>,
+    /// Whether some of the request's body has not been read.
+    body_unread: Cell<bool>,
+    /// Whether the client itself asked for the connection to be closed.
+    client_closes: Cell<bool>,
+    write_wait: Cell<Option<Instant>>,
+    /// Interim responses that wait to be written ahead of the final one.
+    interim: RefCell<Vec<u8>>,
+    upgrade: RefCell<Option<UpgradeSlot>>,
+    upgraded: Cell<bool>,
+    /// Holds the drain for a head on its way.
+    hold: RefCell<Option<Open>>,
+    waker: RefCell<Option<Waker>>,
+    pub(super) seen: Cell<Stage>,
+}
+
+impl State {
+    pub(super) fn new(peer: SocketAddr, accepted: Instant, timeouts: Timeouts, watch: Watch) -> Self {
+        Self {
+            peer,
+            timeouts,
+            accepted,
+            touched: Cell::new(false),
+            ended: Cell::new(false),
+            head_since: Cell::new(None),
+            request: RefCell::new(None),
+            began: Cell::new(accepted),
+            response_ended: Cell::new(false),
+            idle_since: Cell::new(accepted),
+            body_wait: Cell::new(None),
+            body_timed_out: Cell::new(false),
+            body_unread: Cell::new(false),
+            client_closes: Cell::new(false),
+            write_wait: Cell::new(None),
+            interim: RefCell::new(Vec::new()),
+            upgrade: RefCell::new(None),
+            upgraded: Cell::new(false),
+            hold: RefCell::new(None),
+            waker: RefCell::new(None),
+            seen: Cell::new(watch.stage()),
+            watch,
+        }
+    }
+
+    // === what the socket tells ===
+
+    /// `bytes` were read; none is the end.
+    pub(super) fn read(&self, bytes: usize) {
+        if bytes == 0 {
+            self.ended.set(true);
+            return;
+        }
+        self.touched.set(true);
+        if !self.in_flight() && self.head_since.get().is_none() {
+            self.head_since.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn write_blocked(&self) {
+        if self.write_wait.get().is_none() {
+            self.write_wait.set(Some(Instant::now()));
+        }
+    }
+
+    pub(super) fn wrote(&self) {
+        self.write_wait.set(None);
+    }
+
+    /// Everything that hyper had is with the kernel: a response that has ended is out.
+    pub(super) fn flushed(&self) {
+        if self.response_ended.replace(false) {
+            self.request.borrow_mut().take();
+            self.idle_since.set(Instant::now());
+        }
+    }
+
+    pub(super) fn interim(&self) -> &RefCell<Vec<u8>> {
+        &self.interim
+    }
+
+    // === what a request tells ===
+
+    /// A head is whole: from here on the request counts. Returns when its first byte arrived.
+    pub(super) fn begin(&self, has_body: bool, client_closes: bool) -> Instant {
+        let arrived = self.head_since.take().unwrap_or_else(Instant::now);
+        *self.request.borrow_mut() = Some(self.watch.open(Kind::Request));
+        self.hold.borrow_mut().take();
+        self.began.set(arrived);
+        self.response_ended.set(false);
+        self.body_unread.set(has_body);
+        self.client_closes.set(client_closes);
+        arrived
+    }
+
+    /// The response's body has ended, in whatever way.
+    pub(super) fn response_ended(&self) {
+        self.response_ended.set(true);
+    }
+
+    /// The response turned out to be an event stream: it no longer holds the drain.
+    pub(super) fn becomes_stream(&self) {
+        if let Some(request) = &*self.request.borrow() {
+            request.becomes(Kind::Stream);
+        }
+    }
+
+    pub(super) fn promise(&self, slot: UpgradeSlot) {
+        *self.upgrade.borrow_mut() = Some(slot);
+    }
+
+    /// The response is a 101: when it is out, the connection belongs to the tunnel.
+    pub(super) fn switches(&self) {
+        self.upgraded.set(true);
+    }
+
+    /// The slot of the tunnel, and the request as a tunnel, if the connection was upgraded.
+    pub(super) fn take_tunnel(&self) -> Option<(UpgradeSlot, Open)> {
+        if !self.upgraded.get() {
+            return None;
+        }
+        let slot = self.upgrade.borrow_mut().take()?;
+        let open = self.request.borrow_mut().take()?;
+        open.becomes(Kind::Tunnel);
+        Some((slot, open))
+    }
+
+    // === what the driver asks ===
+
+    pub(super) fn in_flight(&self) -> bool {
+        self.request.borrow().is_some()
+    }
+
+    pub(super) fn in_flight_since(&self) -> Option<Instant> {
+        self.in_flight().then(|| self.began.get())
+    }
+
+    pub(super) fn head_pending(&self) -> bool {
+        self.head_since.get().is_some()
+    }
+
+    /// Whether closing must leave time for bytes that are on the wire: unless the client asked for it, or has gone.
+    pub(super) fn lingers(&self) -> bool {
+        !self.ended.get() && (self.body_unread.get() || !self.client_closes.get())
+    }
+
+    pub(super) fn time_out_body(&self) {
+        self.body_timed_out.set(true);
+    }
+
+    /// When the next clock runs out.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        let of = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
+        if self.in_flight() {
+            let body = of(self.body_wait.get(), self.timeouts.read);
+            let write = of(self.write_wait.get(), self.timeouts.write);
+            return earliest(body, write);
+        }
+        if self.head_pending() {
+            return of(self.head_since.get(), self.timeouts.read);
+        }
+        if self.touched.get() {
+            let idle = of(Some(self.idle_since.get()), self.timeouts.idle);
+            return earliest(idle, Some(self.idle_since.get() + PARK_AFTER));
+        }
+        let young = self.hold.borrow().is_some().then(|| self.accepted + YOUNG);
+        earliest(of(Some(self.accepted), self.timeouts.read), young)
+    }
+
+    /// When a parked connection's next clock runs out.
+    pub(super) fn parked_deadline(&self) -> Option<Instant> {
+        if self.touched.get() {
+            return Some(self.idle_since.get() + self.timeouts.idle?);
+        }
+        self.deadline()
+    }
+
+    /// What has run out by `now`.
+    pub(super) fn due(&self, now: Instant) -> Due {
+        let over = |since: Option<Instant>, limit: Option<Duration>| match (since, limit) {
+            (Some(since), Some(limit)) => since + limit <= now,
+            _ => false,
+        };
+        if self.in_flight() {
+            return if over(self.body_wait.get(), self.timeouts.read) && !self.body_timed_out.get() {
+                Due::Body
+            } else if over(self.write_wait.get(), self.timeouts.write) {
+                Due::Write
+            } else {
+                Due::Nothing
+            };
+        }
+        if self.head_pending() {
+            return if over(self.head_since.get(), self.timeouts.read) { Due::Head } else { Due::Nothing };
+        }
+        let (since, limit) = if self.touched.get() {
+            (self.idle_since.get(), self.timeouts.idle)
+        } else {
+            (self.accepted, self.timeouts.read)
+        };
+        if over(Some(since), limit) {
+            Due::Idle
+        } else if self.touched.get() && over(Some(since), Some(PARK_AFTER)) {
+            Due::Park
+        } else {
+            Due::Nothing
+        }
+    }
+
+    // === the drain ===
+
+    /// Holds the drain as long as a head is on its way, is in the socket's buffer (`buffered`), or may yet come because the
+    /// connection is young; lets it go otherwise.
+    pub(super) fn update_hold(&self, buffered: bool) {
+        let young = !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG;
+        let arriving = !self.in_flight() && !self.ended.get() && (self.head_pending() || buffered || young);
+        let mut hold = self.hold.borrow_mut();
+        if !arriving {
+            *hold = None;
+        } else if hold.is_none() {
+            *hold = Some(self.watch.open(Kind::Arriving));
+        }
+    }
+
+    pub(super) fn remember(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        match &mut *slot {
+            Some(known) => known.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+    }
+
+    pub(super) fn wake(&self) {
+        if let Some(waker) = &*self.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl Downstream for State {
+    fn interim(&self, status: StatusCode, headers: &HeaderMap) {
+        let mut bytes = self.interim.borrow_mut();
+        let reason = status.canonical_reason().unwrap_or("");
+        bytes.extend_from_slice(format!("HTTP/1.1 {} {reason}\r\n", status.as_u16()).as_bytes());
+        for (name, value) in headers {
+            for part in [name.as_ref(), b": ".as_slice(), value.as_bytes(), b"\r\n"] {
+                bytes.extend_from_slice(part);
+            }
+        }
+        bytes.extend_from_slice(b"\r\n");
+    }
+
+    fn body_waits(&self) {
+        if self.body_wait.get().is_none() {
+            self.body_wait.set(Some(Instant::now()));
+        }
+    }
+
+    fn body_arrived(&self) {
+        self.body_wait.set(None);
+    }
+
+    fn body_whole(&self) {
+        self.body_wait.set(None);
+        self.body_unread.set(false);
+    }
+
+    fn body_timed_out(&self) -> bool {
+        self.body_timed_out.get()
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("peer", &self.peer).finish_non_exhaustive()
+    }
+}
