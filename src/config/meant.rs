@@ -18,6 +18,8 @@ pub struct Config {
     pub lifecycle: Lifecycle,
     /// What is logged.
     pub log: Log,
+    /// What is odd in the environment but no reason to refuse it: one line each, to be logged.
+    pub warnings: Vec<String>,
 }
 
 /// How the service starts and stops.
@@ -49,7 +51,7 @@ pub struct Log {
 }
 
 impl Config {
-    pub(super) fn new(command: Vec<OsString>, env: Env) -> Self {
+    pub(super) fn new(command: Vec<OsString>, env: Env, warnings: Vec<String>) -> Self {
         Self {
             server: server(&env),
             lifecycle: lifecycle(&env),
@@ -62,6 +64,7 @@ impl Config {
                 target: target(&env),
             },
             proxy: proxy(env),
+            warnings,
         }
     }
 }
@@ -127,7 +130,7 @@ mod tests {
     fn config(vars: &[(&str, &str)]) -> Config {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
         let env = Env::read(&given::all(&vars.collect()).unwrap()).unwrap();
-        Config::new(vec!["rails".into(), "server".into()], env)
+        Config::new(vec!["rails".into(), "server".into()], env, Vec::new())
     }
 
     const fn seconds(seconds: u64) -> Duration {
@@ -173,6 +176,7 @@ mod tests {
                 debug: false,
                 requests: true,
             },
+            warnings: Vec::new(),
         };
         assert_eq!(config(&[]), expected);
     }

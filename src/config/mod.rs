@@ -11,6 +11,7 @@ mod print;
 mod problem;
 mod values;
 mod variables;
+mod warnings;
 
 use std::ffi::OsString;
 
@@ -74,13 +75,13 @@ fn collect(vars: impl Iterator<Item = (OsString, OsString)>) -> Vars {
 
 fn print_config(vars: &Vars) -> Result<String, ConfigError> {
     let given = given::all(vars).map_err(ConfigError::Variables)?;
-    Ok(print::config(&given))
+    Ok(print::config(&given, &warnings::all(vars)))
 }
 
 fn run(command: Vec<OsString>, vars: &Vars) -> Result<Config, ConfigError> {
     let given = given::all(vars).map_err(ConfigError::Variables)?;
     let env = Env::read(&given).map_err(|error| ConfigError::Variables(vec![error.into()]))?;
-    Ok(Config::new(command, env))
+    Ok(Config::new(command, env, warnings::all(vars)))
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -119,6 +120,12 @@ mod tests {
     }
 
     #[test]
+    fn warnings_do_not_keep_it_from_running() {
+        let config = config(&[("TLS_DOMAIN", "a.example"), ("THRUSTER_HTP_PORT", "1")]);
+        assert_eq!(config.warnings.len(), 2);
+    }
+
+    #[test]
     fn questions_about_ourselves_need_no_good_environment() {
         let bad = [("HTTP_PORT", "x")];
         assert!(printed(&["--help"], &bad).contains("Usage: thrust <command>"));
@@ -131,6 +138,7 @@ mod tests {
             ("THRUSTER_HTTP_PORT", "8080"),
             ("BAD_GATEWAY_PAGE", ""),
             ("THRUSTER_TARGET_SOCKET", "/a\nb"),
+            ("THRUSTER_STATUS_PORT", "1"),
         ];
         let text = printed(&["--print-config", "rails"], &vars);
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
@@ -148,6 +156,9 @@ mod tests {
         let socket = r#"THRUSTER_TARGET_SOCKET="/a\nb" (from THRUSTER_TARGET_SOCKET)"#;
         assert_eq!(words("THRUSTER_TARGET_S"), socket);
         assert_eq!(line("HTTP_PORT").find('('), line("TARGET_PORT").find('('));
+        assert!(
+            text.ends_with("warning: THRUSTER_STATUS_PORT is not supported by this version yet\n")
+        );
     }
 
     #[test]
@@ -200,7 +211,7 @@ mod tests {
             for first in [None, Some("--print-config"), Some("x")] {
                 let args = first.map(OsString::from).into_iter().chain(args.clone());
                 let text = match from(args, vars.clone().into_iter()) {
-                    Ok(Invocation::Run(config)) => format!("{config:?}"),
+                    Ok(Invocation::Run(config)) => config.warnings.concat(),
                     Ok(Invocation::Print(text)) => text,
                     Err(error) => error.to_string(),
                 };

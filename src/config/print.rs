@@ -55,8 +55,8 @@ fn help_on(group: &Group, width: usize) -> String {
     text
 }
 
-/// The answer to `--print-config`: a line for each variable, in the order of `--help`.
-pub(super) fn config(given: &[Given]) -> String {
+/// The answer to `--print-config`: a line for each variable, in the order of `--help`, then the warnings.
+pub(super) fn config(given: &[Given], warnings: &[String]) -> String {
     let lines: Vec<_> = given
         .iter()
         .map(|one| (setting(one), origin(one)))
@@ -70,7 +70,10 @@ pub(super) fn config(given: &[Given]) -> String {
     let lines = lines
         .iter()
         .map(|(setting, origin)| format!("{setting:width$}  ({origin})\n"));
-    lines.collect()
+    let warnings = warnings
+        .iter()
+        .map(|warning| format!("warning: {warning}\n"));
+    lines.chain(warnings).collect()
 }
 
 fn setting(one: &Given) -> String {

@@ -1,6 +1,6 @@
 //! The table of variables: each name once, with all that is to be known about it.
 //!
-//! Reading, the error messages, `--help` and `--print-config` all come from here, and
+//! Reading, the error messages, `--help`, `--print-config` and the guesses for a mistyped name all come from here, and
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
@@ -117,6 +117,21 @@ const PROTECTION: &[Row] = &[
     prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
 ];
 
+/// Turns on TLS, so it is missed more than any other of [`LATER`].
+pub(super) const TLS_DOMAIN: &str = "TLS_DOMAIN";
+
+/// Names that are ours, but not supported by this version.
+#[rustfmt::skip]
+pub(super) const LATER: &[&str] = &[
+    TLS_DOMAIN, "CACHE_SIZE", "MAX_CACHE_ITEM_SIZE", "GZIP_COMPRESSION_ENABLED", "GZIP_COMPRESSION_DISABLE_ON_AUTH",
+    "GZIP_COMPRESSION_JITTER", "X_SENDFILE_ENABLED", "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY",
+    "EAB_KID", "EAB_HMAC_KEY", "SHUTDOWN_TIMEOUT", "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT",
+    "RATE_LIMIT_BURST", "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "COMPRESSION_ENCODINGS",
+    "GZIP_COMPRESSION_EXCEPT_CONTENT_TYPES", "PUBLIC_FILES_ENABLED", "PUBLIC_PATH", "SENDFILE_ROOT", "ACCEL_MAPPING",
+    "CACHE_REQUIRE_PUBLIC", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH", "TLS_LOCAL", "TLS_MIN_VERSION",
+    "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT", "LOG_SKIP_PATHS",
+];
+
 /// A variable that is read with and without the prefix.
 const fn bare<K: Kind>(name: &'static str, default: &'static str, help: &'static str) -> Row {
     Row {
@@ -139,7 +154,19 @@ const fn prefixed<K: Kind>(name: &'static str, default: &'static str, help: &'st
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use super::*;
+
+    #[test]
+    fn every_name_stands_once_and_for_one_version() {
+        let names: Vec<_> = rows()
+            .map(|row| row.name)
+            .chain(LATER.iter().copied())
+            .collect();
+        let unique: BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+    }
 
     #[test]
     fn every_default_is_accepted() {
