@@ -1,0 +1,264 @@
+//! `Config`: what the values mean together, sorted by who is told.
+
+use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+
+use super::env::Env;
+use crate::{proxy, server, target::Target, upstream};
+
+/// What every wing was told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// The front server's.
+    pub server: server::Settings,
+    /// The request path's.
+    pub proxy: proxy::Settings,
+    /// The child's.
+    pub upstream: upstream::Settings,
+    /// The order and the clocks of start and stop.
+    pub lifecycle: Lifecycle,
+    /// What is logged.
+    pub log: Log,
+    /// What is odd in the environment but no reason to refuse it: one line each, to be logged.
+    pub warnings: Vec<String>,
+}
+
+/// How the service starts and stops.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lifecycle {
+    /// `HTTP_DRAIN_TIMEOUT`: how long the requests in flight may take, at most; zero does not wait.
+    pub drain_timeout: Duration,
+    /// `HTTP_DRAIN_DELAY`: how long we serve on after the signal.
+    pub drain_delay: Duration,
+    /// `UPSTREAM_STOP_TIMEOUT`: when the child is killed that does not stop; none is never.
+    pub stop_timeout: Option<Duration>,
+    /// `STOP_SIGNAL`: the number of the signal relayed instead of the one that came.
+    pub stop_signal: Option<i32>,
+    /// `EXIT_CODE_REMAP`: what we exit with, by what we would have.
+    pub exit_code_remap: BTreeMap<u8, u8>,
+    /// `WAIT_FOR_TARGET_PORT`: listen only once the app is ready.
+    pub wait_for_target_port: bool,
+    /// `WAIT_FOR_TARGET_PORT_TIMEOUT`; none is no limit.
+    pub wait_for_target_port_timeout: Option<Duration>,
+}
+
+/// What is logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// `DEBUG`: more about ourselves.
+    pub debug: bool,
+    /// `LOG_REQUESTS`: every request; the request path's settings have it too.
+    pub requests: bool,
+}
+
+impl Config {
+    pub(super) fn new(command: Vec<OsString>, env: Env, warnings: Vec<String>) -> Self {
+        Self {
+            server: server(&env),
+            lifecycle: lifecycle(&env),
+            log: Log {
+                debug: env.debug.0,
+                requests: env.log_requests.0,
+            },
+            upstream: upstream::Settings {
+                command,
+                target: target(&env),
+            },
+            proxy: proxy(env),
+            warnings,
+        }
+    }
+}
+
+fn server(env: &Env) -> server::Settings {
+    server::Settings {
+        http_port: env.http_port.0,
+        idle_timeout: env.http_idle_timeout.0,
+        read_timeout: env.http_read_timeout.0,
+        write_timeout: env.http_write_timeout.0,
+        max_connections: env.max_connections.0,
+    }
+}
+
+fn lifecycle(env: &Env) -> Lifecycle {
+    Lifecycle {
+        drain_timeout: env.http_drain_timeout.0,
+        drain_delay: env.http_drain_delay.0,
+        stop_timeout: env.upstream_stop_timeout.0,
+        stop_signal: env.stop_signal.as_ref().map(|signal| signal.0),
+        exit_code_remap: env
+            .exit_code_remap
+            .as_ref()
+            .map(|remap| remap.0.clone())
+            .unwrap_or_default(),
+        wait_for_target_port: env.wait_for_target_port.0,
+        wait_for_target_port_timeout: env.wait_for_target_port_timeout.0,
+    }
+}
+
+/// The socket when there is one: the port has a default, so it cannot say that nobody wants it.
+fn target(env: &Env) -> Target {
+    match &env.target_socket {
+        Some(path) => Target::Socket(path.0.clone()),
+        None => Target::Port(env.target_port.0),
+    }
+}
+
+fn proxy(env: Env) -> proxy::Settings {
+    proxy::Settings {
+        forward_headers: env.forward_headers.0,
+        max_request_body: env.max_request_body.0,
+        bad_gateway_page: env.bad_gateway_page.0,
+        log_requests: env.log_requests.0,
+        boot_hold_timeout: env.boot_hold_timeout.0,
+        health_path: env.http_health_path.map(|path| path.0),
+        health_host: env.http_health_host.map(|host| host.0),
+        connect_timeout: env.upstream_connect_timeout.0,
+        response_timeout: env.upstream_response_timeout.0,
+        idle_timeout: env.upstream_idle_timeout.0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        num::{NonZeroU64, NonZeroUsize},
+        path::PathBuf,
+    };
+
+    use super::{super::given, *};
+
+    fn config(vars: &[(&str, &str)]) -> Config {
+        let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
+        let env = Env::read(&given::all(&vars.collect()).unwrap()).unwrap();
+        Config::new(vec!["rails".into(), "server".into()], env, Vec::new())
+    }
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn runs_with_nothing_set() {
+        let expected = Config {
+            server: server::Settings {
+                http_port: 80,
+                idle_timeout: Some(seconds(60)),
+                read_timeout: Some(seconds(30)),
+                write_timeout: Some(seconds(30)),
+                max_connections: None,
+            },
+            proxy: proxy::Settings {
+                forward_headers: true,
+                max_request_body: None,
+                bad_gateway_page: Some(PathBuf::from("./public/502.html")),
+                log_requests: true,
+                boot_hold_timeout: seconds(10),
+                health_path: None,
+                health_host: None,
+                connect_timeout: Some(seconds(5)),
+                response_timeout: None,
+                idle_timeout: seconds(4),
+            },
+            upstream: upstream::Settings {
+                command: vec!["rails".into(), "server".into()],
+                target: Target::Port(3000),
+            },
+            lifecycle: Lifecycle {
+                drain_timeout: seconds(30),
+                drain_delay: Duration::ZERO,
+                stop_timeout: None,
+                stop_signal: None,
+                exit_code_remap: BTreeMap::new(),
+                wait_for_target_port: false,
+                wait_for_target_port_timeout: Some(seconds(60)),
+            },
+            log: Log {
+                debug: false,
+                requests: true,
+            },
+            warnings: Vec::new(),
+        };
+        assert_eq!(config(&[]), expected);
+    }
+
+    #[test]
+    fn every_variable_reaches_its_wing() {
+        let config = config(&[
+            ("TARGET_PORT", "1"),
+            ("HTTP_PORT", "2"),
+            ("HTTP_IDLE_TIMEOUT", "3"),
+            ("HTTP_READ_TIMEOUT", "4"),
+            ("HTTP_WRITE_TIMEOUT", "0"),
+            ("MAX_REQUEST_BODY", "5MB"),
+            ("BAD_GATEWAY_PAGE", ""),
+            ("FORWARD_HEADERS", "0"),
+            ("LOG_REQUESTS", "false"),
+            ("DEBUG", "1"),
+            ("HTTP_DRAIN_TIMEOUT", "6"),
+            ("HTTP_DRAIN_DELAY", "7"),
+            ("THRUSTER_UPSTREAM_STOP_TIMEOUT", "8"),
+            ("THRUSTER_STOP_SIGNAL", "INT"),
+            ("THRUSTER_EXIT_CODE_REMAP", "143:0"),
+            ("THRUSTER_WAIT_FOR_TARGET_PORT", "t"),
+            ("THRUSTER_WAIT_FOR_TARGET_PORT_TIMEOUT", "0"),
+            ("THRUSTER_BOOT_HOLD_TIMEOUT", "0"),
+            ("THRUSTER_HTTP_HEALTH_PATH", "/up"),
+            ("THRUSTER_HTTP_HEALTH_HOST", "example.com"),
+            ("THRUSTER_UPSTREAM_CONNECT_TIMEOUT", "0"),
+            ("THRUSTER_UPSTREAM_RESPONSE_TIMEOUT", "9"),
+            ("THRUSTER_UPSTREAM_IDLE_TIMEOUT", "10"),
+            ("THRUSTER_MAX_CONNECTIONS", "11"),
+        ]);
+        let server = server::Settings {
+            http_port: 2,
+            idle_timeout: Some(seconds(3)),
+            read_timeout: Some(seconds(4)),
+            write_timeout: None,
+            max_connections: NonZeroUsize::new(11),
+        };
+        let proxy = proxy::Settings {
+            forward_headers: false,
+            max_request_body: NonZeroU64::new(5 << 20),
+            bad_gateway_page: None,
+            log_requests: false,
+            boot_hold_timeout: Duration::ZERO,
+            health_path: Some("/up".into()),
+            health_host: Some("example.com".into()),
+            connect_timeout: None,
+            response_timeout: Some(seconds(9)),
+            idle_timeout: seconds(10),
+        };
+        let lifecycle = Lifecycle {
+            drain_timeout: seconds(6),
+            drain_delay: seconds(7),
+            stop_timeout: Some(seconds(8)),
+            stop_signal: Some(2),
+            exit_code_remap: BTreeMap::from([(143, 0)]),
+            wait_for_target_port: true,
+            wait_for_target_port_timeout: None,
+        };
+        assert_eq!(config.server, server);
+        assert_eq!(config.proxy, proxy);
+        assert_eq!(config.lifecycle, lifecycle);
+        assert_eq!(
+            config.log,
+            Log {
+                debug: true,
+                requests: false
+            }
+        );
+        assert_eq!(config.upstream.target, Target::Port(1));
+    }
+
+    #[test]
+    fn a_socket_comes_before_a_port() {
+        let both = [
+            ("TARGET_PORT", "80"),
+            ("THRUSTER_TARGET_SOCKET", "/run/app.sock"),
+        ];
+        assert_eq!(
+            config(&both).upstream.target,
+            Target::Socket("/run/app.sock".into())
+        );
+    }
+}

@@ -1,0 +1,177 @@
+//! The table of variables: each name once, with all that is to be known about it.
+//!
+//! Reading, the error messages, `--help`, `--print-config` and the guesses for a mistyped name all come from here, and
+//! the tests of [`Env`](super::env::Env) hold it against this table.
+
+use super::values::{
+    ConnectPort, Count, Host, Kind, Limit, ListenPort, Page, Remap, Seconds, Signal, Size,
+    SocketPath, Switch, UrlPath,
+};
+
+/// Comes before a name that is meant for us alone.
+pub(super) const PREFIX: &str = "THRUSTER_";
+
+/// One variable.
+#[derive(Debug)]
+pub(super) struct Row {
+    /// Its name without the prefix.
+    pub(super) name: &'static str,
+    /// Whether it is read without the prefix too.
+    pub(super) bare: bool,
+    /// The value when it is not set; empty is none.
+    pub(super) default: &'static str,
+    /// Completes the sentence "expected ...".
+    pub(super) expects: &'static str,
+    /// Whether a value can be read.
+    pub(super) accepts: fn(&str) -> bool,
+    /// What it does, with its unit.
+    pub(super) help: &'static str,
+}
+
+impl Row {
+    /// The name that a user sets: bare where that is read.
+    pub(super) fn label(&self) -> String {
+        if self.bare {
+            self.name.to_owned()
+        } else {
+            self.prefixed()
+        }
+    }
+
+    /// The name with the prefix, which is always read.
+    pub(super) fn prefixed(&self) -> String {
+        format!("{PREFIX}{}", self.name)
+    }
+}
+
+/// Variables that belong together, with their heading in `--help`.
+#[derive(Debug)]
+pub(super) struct Group {
+    pub(super) title: &'static str,
+    pub(super) rows: &'static [Row],
+}
+
+/// All variables of this version, in the order of `--help`.
+pub(super) const GROUPS: &[Group] = &[
+    Group {
+        title: "Thruster's own",
+        rows: THRUSTER,
+    },
+    Group {
+        title: "Lifecycle",
+        rows: LIFECYCLE,
+    },
+    Group {
+        title: "Towards the app",
+        rows: UPSTREAM,
+    },
+    Group {
+        title: "Protection",
+        rows: PROTECTION,
+    },
+];
+
+/// All variables of this version.
+pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
+    GROUPS.iter().flat_map(|group| group.rows)
+}
+
+#[rustfmt::skip]
+const THRUSTER: &[Row] = &[
+    bare::<ConnectPort>("TARGET_PORT", "3000", "the app's port, given to the app as PORT"),
+    bare::<ListenPort>("HTTP_PORT", "80", "the port we listen on (0: any that is free)"),
+    bare::<Limit>("HTTP_IDLE_TIMEOUT", "60", "seconds between two requests (0: no limit)"),
+    bare::<Limit>("HTTP_READ_TIMEOUT", "30", "seconds for a head, or for more body (0: no limit)"),
+    bare::<Limit>("HTTP_WRITE_TIMEOUT", "30", "seconds in which a client takes no byte (0: no limit)"),
+    bare::<Size>("MAX_REQUEST_BODY", "0", "bytes, or KB, MB, GB; 413 above (0: no limit)"),
+    bare::<Page>("BAD_GATEWAY_PAGE", "./public/502.html", "sent with a 502 (empty: no page)"),
+    bare::<Switch>("FORWARD_HEADERS", "1", "keep the client's X-Forwarded-* headers"),
+    bare::<Switch>("LOG_REQUESTS", "1", "log every request"),
+    bare::<Switch>("DEBUG", "0", "log more about ourselves"),
+];
+
+#[rustfmt::skip]
+const LIFECYCLE: &[Row] = &[
+    bare::<Seconds>("HTTP_DRAIN_TIMEOUT", "30", "seconds for the requests in flight (0: do not wait)"),
+    bare::<Seconds>("HTTP_DRAIN_DELAY", "0", "seconds of serving on after the signal"),
+    prefixed::<Limit>("UPSTREAM_STOP_TIMEOUT", "0", "seconds until SIGKILL (0: wait for ever)"),
+    prefixed::<Signal>("STOP_SIGNAL", "", "relay this signal instead"),
+    prefixed::<Remap>("EXIT_CODE_REMAP", "", "exit with another code: 143:0,130:0"),
+    prefixed::<Switch>("WAIT_FOR_TARGET_PORT", "0", "listen only once the app does"),
+    prefixed::<Limit>("WAIT_FOR_TARGET_PORT_TIMEOUT", "60", "seconds of that, at most (0: no limit)"),
+    prefixed::<Seconds>("BOOT_HOLD_TIMEOUT", "10", "seconds a request waits for the app's boot"),
+    prefixed::<UrlPath>("HTTP_HEALTH_PATH", "", "the app's health check; 503 once we stop"),
+    prefixed::<Host>("HTTP_HEALTH_HOST", "", "the Host of our own readiness probe"),
+];
+
+#[rustfmt::skip]
+const UPSTREAM: &[Row] = &[
+    prefixed::<SocketPath>("TARGET_SOCKET", "", "the app's unix socket, instead of a port"),
+    prefixed::<Limit>("UPSTREAM_CONNECT_TIMEOUT", "5", "seconds to connect (0: no limit)"),
+    prefixed::<Limit>("UPSTREAM_RESPONSE_TIMEOUT", "0", "seconds to the first byte; 504 (0: no limit)"),
+    prefixed::<Seconds>("UPSTREAM_IDLE_TIMEOUT", "4", "seconds an idle connection is kept"),
+];
+
+#[rustfmt::skip]
+const PROTECTION: &[Row] = &[
+    prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
+];
+
+/// Turns on TLS, so it is missed more than any other of [`LATER`].
+pub(super) const TLS_DOMAIN: &str = "TLS_DOMAIN";
+
+/// Names that are ours, but not supported by this version.
+#[rustfmt::skip]
+pub(super) const LATER: &[&str] = &[
+    TLS_DOMAIN, "CACHE_SIZE", "MAX_CACHE_ITEM_SIZE", "GZIP_COMPRESSION_ENABLED", "GZIP_COMPRESSION_DISABLE_ON_AUTH",
+    "GZIP_COMPRESSION_JITTER", "X_SENDFILE_ENABLED", "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY",
+    "EAB_KID", "EAB_HMAC_KEY", "SHUTDOWN_TIMEOUT", "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT",
+    "RATE_LIMIT_BURST", "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "COMPRESSION_ENCODINGS",
+    "GZIP_COMPRESSION_EXCEPT_CONTENT_TYPES", "PUBLIC_FILES_ENABLED", "PUBLIC_PATH", "SENDFILE_ROOT", "ACCEL_MAPPING",
+    "CACHE_REQUIRE_PUBLIC", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH", "TLS_LOCAL", "TLS_MIN_VERSION",
+    "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT", "LOG_SKIP_PATHS",
+];
+
+/// A variable that is read with and without the prefix.
+const fn bare<K: Kind>(name: &'static str, default: &'static str, help: &'static str) -> Row {
+    Row {
+        bare: true,
+        ..prefixed::<K>(name, default, help)
+    }
+}
+
+/// A variable that is read only with the prefix, since the name may be the app's.
+const fn prefixed<K: Kind>(name: &'static str, default: &'static str, help: &'static str) -> Row {
+    Row {
+        name,
+        bare: false,
+        default,
+        expects: K::EXPECTS,
+        accepts: |text| K::parse(text).is_some(),
+        help,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn every_name_stands_once_and_for_one_version() {
+        let names: Vec<_> = rows()
+            .map(|row| row.name)
+            .chain(LATER.iter().copied())
+            .collect();
+        let unique: BTreeSet<_> = names.iter().collect();
+        assert_eq!(unique.len(), names.len());
+    }
+
+    #[test]
+    fn every_default_is_accepted() {
+        for row in rows().filter(|row| !row.default.is_empty()) {
+            assert!((row.accepts)(row.default), "{}", row.name);
+        }
+    }
+}
