@@ -59,6 +59,8 @@ pub trait Downstream {
     fn body_waits(&self);
     /// Bytes of the body have arrived: the read clock stops.
     fn body_arrived(&self);
+    /// The body has been read to its end.
+    fn body_whole(&self);
     /// Whether the client made no progress with its body for `HTTP_READ_TIMEOUT`.
     fn body_timed_out(&self) -> bool;
 }
@@ -115,14 +117,18 @@ impl RequestBody {
         let (Some(incoming), Some(connection)) = (&mut self.incoming, &self.connection) else {
             return Poll::Ready(None);
         };
-        match Pin::new(incoming).poll_frame(cx) {
+        match Pin::new(&mut *incoming).poll_frame(cx) {
             Poll::Pending if connection.body_timed_out() => Poll::Ready(Some(Err(Refusal::TimedOut))),
             Poll::Pending => {
                 connection.body_waits();
                 Poll::Pending
             }
             Poll::Ready(frame) => {
-                connection.body_arrived();
+                match &frame {
+                    None => connection.body_whole(),
+                    Some(Ok(_)) if incoming.is_end_stream() => connection.body_whole(),
+                    Some(_) => connection.body_arrived(),
+                }
                 Poll::Ready(frame.map(|frame| frame.map_err(|_| Refusal::Broken)))
             }
         }

@@ -2,13 +2,12 @@
 
 use std::{
     io,
+    os::fd::{AsRawFd, RawFd},
     task::{Context, Poll, ready},
     time::{Duration, SystemTime},
 };
 
-use bytes::Bytes;
-use nix::sys::socket::{Shutdown, shutdown};
-use std::os::fd::AsRawFd;
+use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use tokio::net::TcpStream;
 
 use crate::drain::{Kind, Watch};
@@ -51,20 +50,9 @@ pub(super) fn request_timeout(stream: &TcpStream) {
     let _ = stream.try_write(text.as_bytes());
 }
 
-/// How many bytes wait in the kernel. The runtime's view may be behind, and a request that has arrived is not dropped.
-pub(super) fn buffered(stream: &TcpStream) -> bool {
+/// Whether bytes wait in the kernel. The runtime's view may be behind, and a request that has arrived is not dropped.
+pub(super) fn buffered(socket: RawFd) -> bool {
     let mut byte = [0];
-    let peeked = nix::sys::socket::recv(
-        stream.as_raw_fd(),
-        &mut byte,
-        nix::sys::socket::MsgFlags::MSG_PEEK | nix::sys::socket::MsgFlags::MSG_DONTWAIT,
-    );
+    let peeked = recv(socket, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
     matches!(peeked, Ok(1..))
-}
-
-/// A connection that has become something else, with the bytes that came together with its request.
-#[derive(Debug)]
-pub(super) struct Ahead {
-    pub(super) stream: TcpStream,
-    pub(super) bytes: Bytes,
 }

@@ -1,4 +1,8 @@
 //! One connection: waits bare until it is readable, speaks HTTP/1.1 through hyper, and is let go, cut or handed over.
+//!
+//! hyper is asked to end a connection gracefully by nobody: its own graceful shutdown drops requests that have arrived but
+//! are not read yet. Instead every response says `Connection: close` once a stop has begun, and a connection on which
+//! nothing is going on is taken apart and closed here.
 
 use std::{
     convert::Infallible,
@@ -94,16 +98,19 @@ impl<H: Handler + 'static> Connection<H> {
             if stream.poll_read_ready(cx).is_ready() {
                 return Poll::Ready(None);
             }
-            if let Some(leave) = self.on_stage(stream) {
-                return Poll::Ready(Some(leave));
-            }
-            while clock.poll(self.state.parked_deadline(), cx).is_ready() {
-                match self.state.due(Instant::now()) {
-                    Due::Idle => return Poll::Ready(Some(Leave::LetGo)),
-                    _ => self.state.update_hold(false),
+            loop {
+                if self.state.watch.leaving()
+                    && let Some(leave) = self.on_stage()
+                {
+                    return Poll::Ready(Some(leave));
+                }
+                if clock.poll(self.state.parked_deadline(), cx).is_pending() {
+                    return Poll::Pending;
+                }
+                if self.state.due(Instant::now()) == Due::Idle {
+                    return Poll::Ready(Some(Leave::LetGo));
                 }
             }
-            Poll::Pending
         })
         .await
     }
@@ -132,7 +139,7 @@ impl<H: Handler + 'static> Connection<H> {
                 return Poll::Ready(self.ended(ended));
             }
             if self.state.watch.leaving()
-                && let Some(leave) = self.on_stage_while_talking()
+                && let Some(leave) = self.on_stage()
             {
                 return Poll::Ready(leave);
             }
@@ -140,7 +147,7 @@ impl<H: Handler + 'static> Connection<H> {
                 return Poll::Pending;
             }
             match self.state.due(Instant::now()) {
-                Due::Nothing => self.state.update_hold(false),
+                Due::Nothing => {}
                 Due::Idle => return Poll::Ready(Leave::LetGo),
                 Due::Head => return Poll::Ready(Leave::HeadTimeout),
                 // The body's next poll fails with it, and the path answers 408.
@@ -149,5 +156,154 @@ impl<H: Handler + 'static> Connection<H> {
                 Due::Park => return Poll::Ready(Leave::Park),
             }
         }
+    }
+}
+
+impl<H> Connection<H> {
+    /// Looks at the stage of the stop: whether this connection is to go, or holds the drain.
+    fn on_stage(&self) -> Option<Leave> {
+        let state = &self.state;
+        let stage = state.watch.stage();
+        let waits = stage >= Stage::Draining && !state.in_flight() && buffered(state.socket);
+        let leave = if stage == Stage::Cut {
+            Some(Leave::Cut)
+        } else if stage <= Stage::Draining || state.in_flight() {
+            None
+        } else if state.head_pending() {
+            let given_up = state.watch.overdue() || stage > Stage::Ending;
+            given_up.then_some(Leave::HeadTimeout)
+        } else {
+            // What has arrived is read and answered, whatever the stage.
+            (!waits).then_some(Leave::LetGo)
+        };
+        if leave.is_none() {
+            state.update_hold(waits);
+        }
+        self.core.registry.saw(state);
+        leave
+    }
+
+    fn ended(&self, ended: hyper::Result<()>) -> Leave {
+        if let Err(error) = ended {
+            if error.is_parse() && self.core.log_refused {
+                let address = self.state.peer;
+                tracing::info!(remote_addr = %address, cause = "bad_request", %error, "request refused");
+            } else {
+                tracing::debug!(%error, "connection ended");
+            }
+        }
+        Leave::Done
+    }
+
+    /// Closes `stream`; lingering runs in a task of its own and keeps nothing of this connection.
+    fn close(self, stream: TcpStream, leave: &Leave) {
+        let state = &self.state;
+        if matches!(leave, Leave::HeadTimeout) {
+            request_timeout(&stream);
+            if self.core.log_refused {
+                tracing::info!(remote_addr = %state.peer, status = 408, cause = "head_timeout", "request refused");
+            }
+        }
+        let lingers = match leave {
+            Leave::Done => state.lingers(),
+            Leave::Park | Leave::LetGo | Leave::HeadTimeout | Leave::Cut => !state.ended.get(),
+        };
+        if lingers {
+            spawn_local(linger(stream, state.watch.clone()));
+        }
+    }
+}
+
+/// Takes a request up the path and its response back down.
+async fn answer<H: Handler>(
+    handler: Rc<H>,
+    state: Rc<State>,
+    request: hyper::Request<Incoming>,
+) -> Result<http::Response<Tracked>, Infallible> {
+    let (mut head, incoming) = request.into_parts();
+    let body = RequestBody::new(incoming, &state);
+    let arrived = state.begin(!http_body::Body::is_end_stream(&body), closes(&head));
+    let (slot, upgrade) = if head.headers.contains_key(header::UPGRADE) && head.version == Version::HTTP_11 {
+        // hyper's own promise of the connection is not used.
+        head.extensions.clear();
+        let (slot, upgrade) = Upgrade::pair();
+        (Some(slot), Some(upgrade))
+    } else {
+        (None, None)
+    };
+    let client = Client {
+        address: state.peer,
+        arrived,
+        secure: false,
+        connection: state.clone(),
+    };
+    let request = Request {
+        head,
+        body,
+        client,
+        upgrade,
+    };
+    let mut response = handler.handle(Box::new(request)).await;
+    if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        if let Some(slot) = slot {
+            state.switches(slot);
+        }
+    } else {
+        settle(&state, &mut response);
+    }
+    Ok(response.map(|body| Tracked { body, state }))
+}
+
+/// What the stage of the stop, and the kind of the response, mean for its connection.
+fn settle(state: &State, response: &mut Response) {
+    let event_stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
+    });
+    if event_stream {
+        state.becomes_stream();
+    }
+    if state.watch.leaving() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+}
+
+/// Whether the client will not use its connection again (RFC 9112 section 9.3).
+fn closes(head: &http::request::Parts) -> bool {
+    let says = |option: &[u8]| {
+        head.headers.get_all(header::CONNECTION).iter().any(|value| {
+            let mut options = value.as_bytes().split(|byte| *byte == b',');
+            options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
+        })
+    };
+    if head.version == Version::HTTP_10 { !says(b"keep-alive") } else { says(b"close") }
+}
+
+/// A response's body that tells its connection when it ends.
+struct Tracked {
+    body: Body,
+    state: Rc<State>,
+}
+
+impl http_body::Body for Tracked {
+    type Data = Bytes;
+    type Error = BodyError;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        Pin::new(&mut self.body).poll_frame(cx)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        self.state.response_ended();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
+    os::fd::AsRawFd,
     rc::Rc,
     time::{Duration, Instant},
 };
@@ -43,6 +44,7 @@ pub(super) struct Core<H> {
     pub(super) handler: Rc<H>,
     pub(super) http: http1::Builder,
     pub(super) registry: Rc<Registry>,
+    pub(super) log_refused: bool,
     timeouts: Timeouts,
     watch: Watch,
 }
@@ -77,6 +79,7 @@ where
         handler: Rc::new(stack(watch.clone())),
         http: http(),
         registry: registry.clone(),
+        log_refused: settings.log_refused,
         timeouts: Timeouts::from(settings),
         watch: watch.clone(),
     });
@@ -118,7 +121,8 @@ impl<H: Handler + 'static> Core<H> {
             admitted,
         } = arrival;
         let open = self.watch.open(Kind::Connection);
-        let state = Rc::new(State::new(peer, at, self.timeouts, self.watch.clone()));
+        let state = State::new(peer, socket.as_raw_fd(), at, self.timeouts, self.watch.clone());
+        let state = Rc::new(state);
         let place = self.registry.enter(state.clone());
         if self.watch.leaving() {
             state.update_hold(false);

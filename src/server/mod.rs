@@ -10,8 +10,11 @@ mod close;
 mod connection;
 mod core;
 mod io;
+mod last_call;
+pub mod listener;
 mod registry;
 mod state;
+mod tunnel;
 
 use std::{
     num::NonZeroUsize,
@@ -42,6 +45,8 @@ pub struct Settings {
     pub write_timeout: Option<Duration>,
     /// `MAX_CONNECTIONS`; none is no limit.
     pub max_connections: Option<NonZeroUsize>,
+    /// `LOG_REQUESTS`: whether what is refused before it is a request is logged too.
+    pub log_refused: bool,
 }
 
 /// How many cores there are to serve on, as the scheduler and the cgroup allow.

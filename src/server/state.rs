@@ -6,6 +6,7 @@
 use std::{
     cell::{Cell, RefCell},
     net::SocketAddr,
+    os::fd::RawFd,
     task::Waker,
     time::{Duration, Instant},
 };
@@ -61,6 +62,8 @@ pub(super) enum Due {
 
 pub(super) struct State {
     pub(super) peer: SocketAddr,
+    /// The socket, for a look into its buffer; valid as long as the connection's task.
+    pub(super) socket: RawFd,
     pub(super) watch: Watch,
     timeouts: Timeouts,
     accepted: Instant,
@@ -84,18 +87,27 @@ pub(super) struct State {
     write_wait: Cell<Option<Instant>>,
     /// Interim responses that wait to be written ahead of the final one.
     interim: RefCell<Vec<u8>>,
+    /// Set by a 101: where the connection goes once it is out.
     upgrade: RefCell<Option<UpgradeSlot>>,
-    upgraded: Cell<bool>,
     /// Holds the drain for a head on its way.
     hold: RefCell<Option<Open>>,
+    /// Whether it is held for its youth alone.
+    held_young: Cell<bool>,
     waker: RefCell<Option<Waker>>,
     pub(super) seen: Cell<Stage>,
 }
 
 impl State {
-    pub(super) fn new(peer: SocketAddr, accepted: Instant, timeouts: Timeouts, watch: Watch) -> Self {
+    pub(super) fn new(
+        peer: SocketAddr,
+        socket: RawFd,
+        accepted: Instant,
+        timeouts: Timeouts,
+        watch: Watch,
+    ) -> Self {
         Self {
             peer,
+            socket,
             timeouts,
             accepted,
             touched: Cell::new(false),
@@ -112,8 +124,8 @@ impl State {
             write_wait: Cell::new(None),
             interim: RefCell::new(Vec::new()),
             upgrade: RefCell::new(None),
-            upgraded: Cell::new(false),
             hold: RefCell::new(None),
+            held_young: Cell::new(false),
             waker: RefCell::new(None),
             seen: Cell::new(watch.stage()),
             watch,
@@ -182,23 +194,16 @@ impl State {
         }
     }
 
-    pub(super) fn promise(&self, slot: UpgradeSlot) {
-        *self.upgrade.borrow_mut() = Some(slot);
-    }
-
     /// The response is a 101: when it is out, the connection belongs to the tunnel.
-    pub(super) fn switches(&self) {
-        self.upgraded.set(true);
+    pub(super) fn switches(&self, slot: UpgradeSlot) {
+        *self.upgrade.borrow_mut() = Some(slot);
     }
 
     /// The slot of the tunnel, and the request as a tunnel, if the connection was upgraded.
     pub(super) fn take_tunnel(&self) -> Option<(UpgradeSlot, Open)> {
-        if !self.upgraded.get() {
-            return None;
-        }
         let slot = self.upgrade.borrow_mut().take()?;
-        let open = self.request.borrow_mut().take()?;
-        open.becomes(Kind::Tunnel);
+        let open = self.watch.open(Kind::Tunnel);
+        self.request.borrow_mut().take();
         Some((slot, open))
     }
 
@@ -229,7 +234,7 @@ impl State {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let of = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         if self.in_flight() {
-            let body = of(self.body_wait.get(), self.timeouts.read);
+            let body = of(self.body_wait.get(), self.timeouts.read).filter(|_| !self.body_timed_out.get());
             let write = of(self.write_wait.get(), self.timeouts.write);
             return earliest(body, write);
         }
@@ -240,7 +245,7 @@ impl State {
             let idle = of(Some(self.idle_since.get()), self.timeouts.idle);
             return earliest(idle, Some(self.idle_since.get() + PARK_AFTER));
         }
-        let young = self.hold.borrow().is_some().then(|| self.accepted + YOUNG);
+        let young = self.held_young.get().then(|| self.accepted + YOUNG);
         earliest(of(Some(self.accepted), self.timeouts.read), young)
     }
 
@@ -291,6 +296,7 @@ impl State {
     pub(super) fn update_hold(&self, buffered: bool) {
         let young = !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG;
         let arriving = !self.in_flight() && !self.ended.get() && (self.head_pending() || buffered || young);
+        self.held_young.set(young);
         let mut hold = self.hold.borrow_mut();
         if !arriving {
             *hold = None;

@@ -1,0 +1,159 @@
+//! One line of JSON, written straight into a buffer.
+
+use std::fmt::{self, Write};
+
+/// A line under way; [`end`](Line::end) closes it.
+#[derive(Debug)]
+pub struct Line<'a> {
+    buffer: &'a mut Vec<u8>,
+}
+
+impl<'a> Line<'a> {
+    /// Begins a line with the fields that every line has. `time` is written as it is.
+    pub fn begin(buffer: &'a mut Vec<u8>, time: &[u8], level: &str, message: &str) -> Self {
+        buffer.extend_from_slice(b"{\"time\":\"");
+        buffer.extend_from_slice(time);
+        buffer.extend_from_slice(b"\",\"level\":\"");
+        buffer.extend_from_slice(level.as_bytes());
+        buffer.extend_from_slice(b"\",\"msg\":\"");
+        escape(buffer, message.as_bytes());
+        buffer.push(b'"');
+        Self { buffer }
+    }
+
+    /// Goes on with a line whose beginning stands in `buffer`.
+    pub fn resume(buffer: &'a mut Vec<u8>) -> Self {
+        Self { buffer }
+    }
+
+    /// Adds a text; bytes that are not UTF-8 become U+FFFD.
+    pub fn text(&mut self, key: &'static str, value: &[u8]) {
+        self.key(key);
+        self.buffer.push(b'"');
+        escape(self.buffer, value);
+        self.buffer.push(b'"');
+    }
+
+    /// Adds a number, or `true` and `false`.
+    pub fn plain(&mut self, key: &'static str, value: impl fmt::Display) {
+        self.key(key);
+        // Writing to a vector cannot fail.
+        let _ = write!(Sink(self.buffer), "{value}");
+    }
+
+    /// Adds an integer, without the formatting machinery.
+    pub fn integer(&mut self, key: &'static str, value: u64) {
+        self.key(key);
+        digits(self.buffer, value);
+    }
+
+    /// Adds fields that are JSON already, each with its comma in front.
+    pub fn raw(&mut self, fields: &[u8]) {
+        self.buffer.extend_from_slice(fields);
+    }
+
+    /// Ends the line.
+    pub fn end(self) {
+        self.buffer.extend_from_slice(b"}\n");
+    }
+
+    fn key(&mut self, key: &'static str) {
+        self.buffer.extend_from_slice(b",\"");
+        self.buffer.extend_from_slice(key.as_bytes());
+        self.buffer.extend_from_slice(b"\":");
+    }
+}
+
+struct Sink<'a>(&'a mut Vec<u8>);
+
+impl Write for Sink<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.0.extend_from_slice(text.as_bytes());
+        Ok(())
+    }
+}
+
+fn digits(buffer: &mut Vec<u8>, mut value: u64) {
+    let mut text = [0; 20];
+    let mut at = text.len();
+    loop {
+        at -= 1;
+        // A digit fits a byte.
+        text[at] = b'0' + u8::try_from(value % 10).unwrap_or(0);
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    buffer.extend_from_slice(&text[at..]);
+}
+
+/// Writes `text` as the inside of a JSON string (RFC 8259 section 7).
+pub fn escape(buffer: &mut Vec<u8>, text: &[u8]) {
+    if text.iter().all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\')) {
+        return buffer.extend_from_slice(text);
+    }
+    for chunk in text.utf8_chunks() {
+        for letter in chunk.valid().chars() {
+            escape_letter(buffer, letter);
+        }
+        if !chunk.invalid().is_empty() {
+            escape_letter(buffer, char::REPLACEMENT_CHARACTER);
+        }
+    }
+}
+
+fn escape_letter(buffer: &mut Vec<u8>, letter: char) {
+    match letter {
+        '"' => buffer.extend_from_slice(b"\\\""),
+        '\\' => buffer.extend_from_slice(b"\\\\"),
+        '\n' => buffer.extend_from_slice(b"\\n"),
+        '\r' => buffer.extend_from_slice(b"\\r"),
+        '\t' => buffer.extend_from_slice(b"\\t"),
+        // DEL and the C1 controls may steer a terminal; JSON itself would let them pass.
+        letter if letter.is_control() => {
+            let _ = write!(Sink(buffer), "\\u{:04x}", u32::from(letter));
+        }
+        letter => buffer.extend_from_slice(letter.encode_utf8(&mut [0; 4]).as_bytes()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_line_is_one_json_object() {
+        let mut buffer = Vec::new();
+        let mut line = Line::begin(&mut buffer, b"2026-01-02T03:04:05Z", "INFO", "hello");
+        line.text("path", b"/a\"b\\c\n\x1b\xff");
+        line.integer("status", 200);
+        line.integer("zero", 0);
+        line.integer("most", u64::MAX);
+        line.plain("ok", true);
+        line.end();
+        let text = String::from_utf8(buffer).unwrap();
+        assert!(text.ends_with("}\n"));
+        let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(value["path"], "/a\"b\\c\n\u{1b}\u{fffd}");
+        assert_eq!(value["status"], 200);
+        assert_eq!(value["most"], u64::MAX);
+        assert_eq!(value["ok"], true);
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_logged_stays_one_line_of_json(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let mut buffer = Vec::new();
+            let mut line = Line::begin(&mut buffer, b"", "INFO", "x");
+            line.text("value", &bytes);
+            line.end();
+            let text = String::from_utf8(buffer).unwrap();
+            prop_assert_eq!(text.matches('\n').count(), 1);
+            let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+            prop_assert_eq!(value["value"].as_str().unwrap(), String::from_utf8_lossy(&bytes));
+        }
+    }
+}
