@@ -2,7 +2,7 @@
 //!
 //! [`Upstream`] is the child as a value: while it runs it has a pid and can be signalled, once reaped it has only an
 //! [`Exit`]. Nobody but the reaper waits, and reaping and signalling need the same value, so no signal goes to a pid that
-//! may belong to another by now.
+//! may belong to another by now. [`readiness`] tells when its port answers.
 //!
 //! Who comes in: the Service, from the main thread, in the order *signal handlers, bind, spawn, serve*.
 
@@ -20,6 +20,8 @@ pub(crate) mod alone;
 mod command;
 mod exit;
 mod limits;
+mod probe;
+pub mod readiness;
 mod reaper;
 mod signal;
 mod sys;
