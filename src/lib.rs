@@ -3,5 +3,6 @@
 pub mod config;
 pub mod proxy;
 pub mod server;
+pub mod service;
 pub mod target;
 pub mod upstream;
