@@ -76,6 +76,7 @@ fn server(env: &Env) -> server::Settings {
         read_timeout: env.http_read_timeout.0,
         write_timeout: env.http_write_timeout.0,
         max_connections: env.max_connections.0,
+        log_refused: env.log_requests.0,
     }
 }
 
@@ -146,6 +147,7 @@ mod tests {
                 read_timeout: Some(seconds(30)),
                 write_timeout: Some(seconds(30)),
                 max_connections: None,
+                log_refused: true,
             },
             proxy: proxy::Settings {
                 forward_headers: true,
@@ -215,6 +217,7 @@ mod tests {
             read_timeout: Some(seconds(4)),
             write_timeout: None,
             max_connections: NonZeroUsize::new(11),
+            log_refused: false,
         };
         let proxy = proxy::Settings {
             forward_headers: false,

@@ -27,6 +27,31 @@ pub struct Request {
     pub client: Client,
     /// The client's connection itself, if the request asks to upgrade it.
     pub upgrade: Option<Upgrade>,
+    /// Its id, once it has one.
+    pub id: RequestId,
+}
+
+/// What a request is called in the log and at the app.
+#[derive(Clone, Debug, Default)]
+pub enum RequestId {
+    /// None yet.
+    #[default]
+    None,
+    /// One of ours.
+    Made([u8; 36]),
+    /// The client's own.
+    Kept(http::HeaderValue),
+}
+
+impl RequestId {
+    /// Its text; empty if there is none.
+    pub fn as_bytes(&self) -> &[u8] {
+        match self {
+            Self::None => b"",
+            Self::Made(text) => text,
+            Self::Kept(value) => value.as_bytes(),
+        }
+    }
 }
 
 /// The client's side of a request.
@@ -38,6 +63,8 @@ pub struct Client {
     pub arrived: Instant,
     /// Whether the connection is encrypted.
     pub secure: bool,
+    /// Whether it may be sent interim responses; HTTP/1.0 clients may not.
+    pub knows_interim: bool,
     /// The connection, for what cannot wait for the response.
     pub connection: Rc<dyn Downstream>,
 }
@@ -55,6 +82,8 @@ impl std::fmt::Debug for Client {
 pub trait Downstream {
     /// Writes an interim response (1xx but 100 and 101) ahead of the final one; RFC 9110 section 15.2.
     fn interim(&self, status: http::StatusCode, headers: &http::HeaderMap);
+    /// Whether the client has closed its half of the connection.
+    fn gone(&self) -> bool;
     /// The body is waiting for the client's bytes: the read clock runs.
     fn body_waits(&self);
     /// Bytes of the body have arrived: the read clock stops.

@@ -1,15 +1,18 @@
 //! One request and the head of its answer.
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
+    pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode};
 use http_body::Body;
+use tokio::time::Sleep;
 
 use super::{
     body::ResponseBody,
@@ -62,6 +65,8 @@ pub enum ExchangeError<E> {
     BadResponse,
     /// The request's body failed first.
     Body(E),
+    /// The answer did not begin in time.
+    Timeout,
     /// The app is gone and its answer was not there.
     Gone,
 }
@@ -90,17 +95,27 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
     }
 
     /// Sends the request and reads the head of the final answer; interim ones go to `interim`. `home` gets the
-    /// connection back when the answer is whole. The room of the head comes back too.
+    /// connection back when the answer is whole. The room of the head comes back too. The answer must begin within
+    /// `patience` from when the request is out.
     ///
     /// # Errors
     /// See [`ExchangeError`].
     pub async fn run(
         mut self,
         home: &Rc<impl Home + 'static>,
+        patience: Option<Duration>,
         mut interim: impl FnMut(&Head),
     ) -> Result<(Answer<B>, Vec<u8>), ExchangeError<B::Error>> {
         let had_body = self.sending.has_body();
-        let head = poll_fn(|cx| self.poll_answer(cx, &mut interim)).await;
+        let mut clock = None;
+        let head = poll_fn(|cx| {
+            let polled = self.poll_answer(cx, &mut interim);
+            match patience {
+                Some(patience) if polled.is_pending() => self.poll_clock(&mut clock, patience, cx),
+                _ => polled,
+            }
+        })
+        .await;
         match head {
             Ok(head) => {
                 let room = self.sending.take_room();
@@ -114,6 +129,7 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
             Err(Failed::Broken(error)) => Err(ExchangeError::Broken(error)),
             Err(Failed::BadResponse) => Err(ExchangeError::BadResponse),
             Err(Failed::Body(error)) => Err(ExchangeError::Body(error)),
+            Err(Failed::Timeout) => Err(ExchangeError::Timeout),
             Err(Failed::Gone) => Err(ExchangeError::Gone),
         }
     }
@@ -135,6 +151,20 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
             interim(&head);
             self.scratch = head.headers;
         }
+    }
+
+    /// Runs from when the whole request is out until a byte of the answer is in.
+    fn poll_clock(
+        &self,
+        clock: &mut Option<Pin<Box<Sleep>>>,
+        patience: Duration,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, Failed<B::Error>>> {
+        if !self.silent || !(self.sending.is_done() || self.send_failed) {
+            return Poll::Pending;
+        }
+        let sleep = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        sleep.as_mut().poll(cx).map(|()| Err(Failed::Timeout))
     }
 
     fn poll_one_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failed<B::Error>>> {
@@ -197,5 +227,6 @@ enum Failed<E> {
     Broken(io::Error),
     BadResponse,
     Body(E),
+    Timeout,
     Gone,
 }

@@ -8,7 +8,7 @@ use std::{
     time::Instant,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -102,15 +102,16 @@ impl Connection {
             (Stream::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, pieces),
         }
     }
-
-    /// The bytes read ahead, for a tunnel to send on first.
-    pub fn take_read_ahead(&mut self) -> Bytes {
-        self.read.split().freeze()
-    }
 }
 
+/// Raw bytes, those read ahead first: how a tunnel uses a connection.
 impl AsyncRead for Connection {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if !self.read.is_empty() {
+            let ahead = self.read.len().min(buffer.remaining());
+            buffer.put_slice(&self.read.split_to(ahead));
+            return Poll::Ready(Ok(()));
+        }
         match &mut self.stream {
             Stream::Tcp(stream) => Pin::new(stream).poll_read(cx, buffer),
             Stream::Unix(stream) => Pin::new(stream).poll_read(cx, buffer),

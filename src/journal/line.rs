@@ -34,6 +34,12 @@ impl<'a> Line<'a> {
         self.buffer.push(b'"');
     }
 
+    /// Adds what displays as text that needs no escaping: an address.
+    pub fn quoted(&mut self, key: &'static str, value: impl fmt::Display) {
+        self.key(key);
+        let _ = write!(Sink(self.buffer), "\"{value}\"");
+    }
+
     /// Adds a number, or `true` and `false`.
     pub fn plain(&mut self, key: &'static str, value: impl fmt::Display) {
         self.key(key);

@@ -1,6 +1,35 @@
 //! Requests: knows neither sockets nor pids.
+//!
+//! The path from the client to the app, outermost first:
+//!
+//! ```text
+//! request id -> access log -> refuse -> health -> body limit -> hold -> reverse proxy -> the app
+//! ```
+
+mod access_log;
+mod app;
+mod bad_gateway;
+mod body_limit;
+mod headers;
+mod health;
+mod hold;
+mod pool;
+mod probe;
+mod refuse;
+mod request_id;
+mod reverse_proxy;
+mod tunnel;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+
+pub use app::{App, AppState};
+pub use probe::Probe;
+
+use self::{
+    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse, request_id::RequestIds,
+    reverse_proxy::ReverseProxy,
+};
+use crate::{drain::Watch, handler::Handler, journal::Stdout};
 
 /// What the request path was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,4 +54,14 @@ pub struct Settings {
     pub response_timeout: Option<Duration>,
     /// `UPSTREAM_IDLE_TIMEOUT`; zero keeps no connection.
     pub idle_timeout: Duration,
+}
+
+/// The request path of one core, on the thread of that core. `stdout` takes the access log.
+pub fn stack(settings: &Settings, app: App, stdout: Stdout, watch: Watch) -> impl Handler + 'static {
+    let path = ReverseProxy::new(settings, app, watch.clone());
+    let path = BodyLimit::new(settings.max_request_body, path);
+    let path = Health::new(settings.health_path.clone(), watch, path);
+    let path = Refuse::new(path);
+    let path = AccessLog::new(settings.log_requests.then_some(stdout), settings.forward_headers, path);
+    RequestIds::new(path)
 }

@@ -31,7 +31,7 @@ use super::{
 };
 use crate::{
     drain::{Open, Stage},
-    handler::{Body, Client, Handler, Request, RequestBody, Response, Upgrade},
+    handler::{Body, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade},
     http1::BodyError,
 };
 
@@ -235,6 +235,7 @@ async fn answer<H: Handler>(
         address: state.peer,
         arrived,
         secure: false,
+        knows_interim: head.version == Version::HTTP_11,
         connection: state.clone(),
     };
     let request = Request {
@@ -242,6 +243,7 @@ async fn answer<H: Handler>(
         body,
         client,
         upgrade,
+        id: RequestId::None,
     };
     let mut response = handler.handle(Box::new(request)).await;
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {

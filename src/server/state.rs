@@ -340,6 +340,10 @@ impl Downstream for State {
         bytes.extend_from_slice(b"\r\n");
     }
 
+    fn gone(&self) -> bool {
+        self.ended.get()
+    }
+
     fn body_waits(&self) {
         if self.body_wait.get().is_none() {
             self.body_wait.set(Some(Instant::now()));

@@ -1,0 +1,107 @@
+//! What the request path knows of the app: told by the Service, read by every core.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use tokio::sync::watch;
+
+use crate::target::Address;
+
+/// The app as requests find it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AppState {
+    /// It has not opened its port yet: requests are held.
+    Booting,
+    /// It was last seen accepting here.
+    Found(Address),
+    /// It will not come: it exited, or did not boot in time.
+    Absent,
+}
+
+/// A handle on the app's state, one for all cores.
+#[derive(Clone, Debug)]
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    state: watch::Sender<AppState>,
+    /// The one question that every request asks.
+    booting: AtomicBool,
+    stopping: AtomicBool,
+    held: AtomicUsize,
+    refused: Box<dyn Fn() + Send + Sync>,
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("state", &*self.state.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// An app that boots; `refused` is told whenever it does not take a connection.
+    pub fn new(refused: impl Fn() + Send + Sync + 'static) -> Self {
+        Self(Arc::new(Shared {
+            state: watch::Sender::new(AppState::Booting),
+            booting: AtomicBool::new(true),
+            stopping: AtomicBool::new(false),
+            held: AtomicUsize::new(0),
+            refused: Box::new(refused),
+        }))
+    }
+
+    /// Tells the cores.
+    pub fn set(&self, state: AppState) {
+        self.0.booting.store(state == AppState::Booting, Ordering::Release);
+        self.0.state.send_replace(state);
+    }
+
+    /// Says that a stop has begun: whatever the app no longer answers is 503 from here on, not 502.
+    pub fn stops(&self) {
+        self.0.stopping.store(true, Ordering::Release);
+    }
+
+    pub(super) fn is_booting(&self) -> bool {
+        self.0.booting.load(Ordering::Acquire)
+    }
+
+    pub(super) fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Acquire)
+    }
+
+    /// Where it accepts, if it was ever found.
+    pub(super) fn address(&self) -> Option<Address> {
+        match &*self.0.state.borrow() {
+            AppState::Found(address) => Some(address.clone()),
+            AppState::Booting | AppState::Absent => None,
+        }
+    }
+
+    /// It did not take a connection.
+    pub(super) fn refused(&self) {
+        (self.0.refused)();
+    }
+
+    /// Waits until it does not boot any more.
+    pub(super) async fn booted(&self) {
+        // The sender is in our hands.
+        let _ = self.0.state.subscribe().wait_for(|state| *state != AppState::Booting).await;
+    }
+
+    /// Takes a place in the queue of held requests; none if it is full.
+    pub(super) fn hold(&self, most: usize) -> Option<Held> {
+        let held = self.0.held.fetch_add(1, Ordering::AcqRel);
+        let place = Held(self.0.clone());
+        (held < most).then_some(place)
+    }
+}
+
+/// A place in the queue of held requests.
+pub(super) struct Held(Arc<Shared>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.0.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}

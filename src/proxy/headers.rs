@@ -1,0 +1,248 @@
+//! The head that the app sees, and the headers that the client does: hop-by-hop fields go, `X-Forwarded-*` come.
+
+use std::{
+    fmt::{Display, Write as _},
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
+use http_body::Body;
+
+use super::request_id;
+use crate::handler::Request;
+
+/// The client, and each proxy it came through.
+pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
+
+/// What the Host is called when an HTTP/1.0 client names none.
+const NO_HOST: &[u8] = b"localhost";
+
+/// What is to be known of a written head.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// Whether the body is sent in chunks.
+    pub(super) chunked: bool,
+    /// Whether the app is asked to speak another protocol.
+    pub(super) upgrades: bool,
+}
+
+/// Writes the head of `request` as the app is to see it.
+pub(super) fn write(request: &Request, forward_headers: bool, out: &mut Vec<u8>) -> Written {
+    let head = &request.head;
+    let upgrade = request.upgrade.as_ref().and_then(|_| upgrade_token(&head.headers));
+    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    out.extend_from_slice(head.method.as_str().as_bytes());
+    out.push(b' ');
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
+    let host = host(head);
+    field(out, "host", host);
+    let named = Named::by(&head.headers);
+    let mut length_known = false;
+    for (name, value) in &head.headers {
+        if !passes(name) || named.names(name) {
+            continue;
+        }
+        length_known |= *name == header::CONTENT_LENGTH;
+        field(out, name.as_str(), value.as_bytes());
+    }
+    forwarded(out, request, host, forward_headers);
+    request_start(out, &head.headers);
+    field(out, request_id::NAME.as_str(), request.id.as_bytes());
+    if let Some(token) = upgrade {
+        field(out, "connection", b"upgrade");
+        field(out, "upgrade", token.as_bytes());
+    }
+    let chunked = !length_known && !request.body.is_end_stream();
+    if chunked {
+        field(out, "transfer-encoding", b"chunked");
+    } else if !length_known && matches!(head.method, Method::POST | Method::PUT | Method::PATCH) {
+        // RFC 9110 section 8.6: a method that anticipates a body says that there is none.
+        field(out, "content-length", b"0");
+    }
+    if head.version == Version::HTTP_11 && accepts_trailers(&head.headers) {
+        field(out, "te", b"trailers");
+        if upgrade.is_none() {
+            field(out, "connection", b"te");
+        }
+    }
+    out.extend_from_slice(b"\r\n");
+    Written {
+        chunked,
+        upgrades: upgrade.is_some(),
+    }
+}
+
+fn field(out: &mut Vec<u8>, name: &str, value: &[u8]) {
+    out.extend_from_slice(name.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
+}
+
+fn display(out: &mut Vec<u8>, value: impl Display) {
+    struct Sink<'a>(&'a mut Vec<u8>);
+    impl std::fmt::Write for Sink<'_> {
+        fn write_str(&mut self, text: &str) -> std::fmt::Result {
+            self.0.extend_from_slice(text.as_bytes());
+            Ok(())
+        }
+    }
+    // Writing to a vector cannot fail.
+    let _ = write!(Sink(out), "{value}");
+}
+
+/// The target's authority replaces the Host (RFC 9112 section 3.2.2).
+fn host(head: &http::request::Parts) -> &[u8] {
+    match (head.uri.authority(), head.headers.get(header::HOST)) {
+        (Some(authority), _) => authority.as_str().as_bytes(),
+        (None, Some(host)) => host.as_bytes(),
+        (None, None) => NO_HOST,
+    }
+}
+
+/// Whether a request's field goes on to the app as it is. The others are hop-by-hop (RFC 9110 section 7.6.1), ours to
+/// write, or would be read by the app as one of those: CGI-style apps take `X_Forwarded_For` for `X-Forwarded-For`.
+fn passes(name: &HeaderName) -> bool {
+    let name = name.as_str();
+    if name.contains('_') {
+        return !is_ours(&name.replace('_', "-"));
+    }
+    !is_ours_in_place(name)
+}
+
+fn is_ours_in_place(name: &str) -> bool {
+    // X-Request-Start is kept where the client, or the proxy before us, has set it.
+    matches!(
+        name,
+        "host"
+            | "connection"
+            | "keep-alive"
+            | "proxy-connection"
+            | "proxy-authenticate"
+            | "proxy-authorization"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+            | "http2-settings"
+            | "expect"
+            | "forwarded"
+            | "x-forwarded-for"
+            | "x-forwarded-host"
+            | "x-forwarded-proto"
+            | "x-request-id"
+    )
+}
+
+fn is_ours(dashed: &str) -> bool {
+    is_ours_in_place(dashed) || matches!(dashed, "x-request-start" | "content-length" | "content-type" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-ssl" | "x-forwarded-scheme")
+}
+
+/// The fields that `Connection` names (RFC 9110 section 7.6.1).
+struct Named<'a>(Vec<&'a [u8]>);
+
+impl<'a> Named<'a> {
+    fn by(headers: &'a HeaderMap) -> Self {
+        let mut names = Vec::new();
+        for value in headers.get_all(header::CONNECTION) {
+            let options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            names.extend(options.filter(|option| !is_connection_option(option)));
+        }
+        Self(names)
+    }
+
+    /// What is end-to-end by definition cannot be named away: a request without its length would be another request.
+    fn names(&self, name: &HeaderName) -> bool {
+        !self.0.is_empty()
+            && !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::CONTENT_TYPE | header::COOKIE | header::AUTHORIZATION)
+            && self.0.iter().any(|named| named.eq_ignore_ascii_case(name.as_ref()))
+    }
+}
+
+/// The usual options, which name nothing that is not removed anyway.
+fn is_connection_option(option: &[u8]) -> bool {
+    option.is_empty()
+        || option.eq_ignore_ascii_case(b"keep-alive")
+        || option.eq_ignore_ascii_case(b"close")
+        || option.eq_ignore_ascii_case(b"upgrade")
+        || option.eq_ignore_ascii_case(b"te")
+}
+
+/// Thruster's rules. Kept (`FORWARD_HEADERS`): the peer is appended to the client's X-Forwarded-For, its -Host and -Proto
+/// stay unless empty. Not kept: all three are ours. `Forwarded` never goes on, we could not keep it true.
+fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
+    let headers = &request.head.headers;
+    out.extend_from_slice(b"x-forwarded-for: ");
+    if keep {
+        for value in headers.get_all(X_FORWARDED_FOR) {
+            out.extend_from_slice(value.as_bytes());
+            out.extend_from_slice(b", ");
+        }
+    }
+    display(out, request.client.address.ip());
+    out.extend_from_slice(b"\r\n");
+    let kept = |name| headers.get(name).map(HeaderValue::as_bytes).filter(|value| keep && !value.is_empty());
+    field(out, X_FORWARDED_HOST.as_str(), kept(X_FORWARDED_HOST).unwrap_or(host));
+    let proto: &[u8] = if request.client.secure { b"https" } else { b"http" };
+    field(out, X_FORWARDED_PROTO.as_str(), kept(X_FORWARDED_PROTO).unwrap_or(proto));
+}
+
+/// When the request came in, in milliseconds since 1970, for the app's queue-time metrics; kept if it is there.
+fn request_start(out: &mut Vec<u8>, headers: &HeaderMap) {
+    if headers.get(X_REQUEST_START).is_some_and(|value| !value.is_empty()) {
+        return;
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    out.extend_from_slice(b"x-request-start: t=");
+    display(out, now.as_millis());
+    out.extend_from_slice(b"\r\n");
+}
+
+/// The protocol that the client wants to switch to; never `h2c`, through which requests could be smuggled past us.
+fn upgrade_token(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let asks = headers.get_all(header::CONNECTION).iter().any(|value| {
+        let mut options = value.as_bytes().split(|byte| *byte == b',');
+        options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"upgrade"))
+    });
+    let token = headers.get(header::UPGRADE)?;
+    let mut tokens = token.as_bytes().split(|byte| *byte == b',');
+    let h2c = tokens.any(|token| token.trim_ascii().eq_ignore_ascii_case(b"h2c"));
+    (asks && !h2c).then_some(token)
+}
+
+fn accepts_trailers(headers: &HeaderMap) -> bool {
+    headers.get_all(header::TE).iter().any(|value| {
+        let mut codings = value.as_bytes().split(|byte| *byte == b',');
+        codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
+    })
+}
+
+/// Takes from an answer what was meant for us alone. `Trailer` stays: it says which trailers follow.
+pub(super) fn strip_answer(headers: &mut HeaderMap) {
+    if headers.contains_key(header::CONNECTION) {
+        let named: Vec<HeaderName> = Named::by(headers)
+            .0
+            .into_iter()
+            .filter_map(|name| HeaderName::from_bytes(name).ok())
+            .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::CONTENT_TYPE | header::SET_COOKIE))
+            .collect();
+        for name in named {
+            headers.remove(name);
+        }
+        headers.remove(header::CONNECTION);
+    }
+    let hop = |name: &HeaderName| {
+        matches!(
+            name.as_str(),
+            "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" | "te" | "transfer-encoding" | "upgrade"
+        )
+    };
+    // Most answers have none, and one pass finds that out.
+    while let Some(name) = headers.keys().find(|name| hop(name)).cloned() {
+        headers.remove(name);
+    }
+}

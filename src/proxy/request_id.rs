@@ -1,0 +1,106 @@
+//! X-Request-Id: the client's own if it is one, else a new one; the same in the log and at the app.
+
+use std::{
+    cell::Cell,
+    hash::{BuildHasher, Hasher, RandomState},
+};
+
+use http::{HeaderMap, HeaderName, HeaderValue};
+
+use crate::handler::{Handler, Request, RequestId, Response};
+
+/// The header, in both directions.
+pub(super) const NAME: HeaderName = HeaderName::from_static("x-request-id");
+
+/// The longest id that is kept, in bytes; Rails cuts at 255.
+const LONGEST: usize = 200;
+
+/// Gives each request its id.
+#[derive(Debug)]
+pub(super) struct RequestIds<H> {
+    state: Cell<[u64; 2]>,
+    next: H,
+}
+
+impl<H> RequestIds<H> {
+    pub(super) fn new(next: H) -> Self {
+        // The standard library's only source of randomness; ids are not secrets.
+        let seed = || RandomState::new().build_hasher().finish();
+        Self {
+            state: Cell::new([seed() | 1, seed()]),
+            next,
+        }
+    }
+
+    /// A version 4 UUID (RFC 9562 section 5.4).
+    fn create(&self) -> RequestId {
+        let [high, low] = [self.random(), self.random()];
+        let high = high & !0xf000 | 0x4000;
+        let low = low & !(0b11 << 62) | 0b10 << 62;
+        let mut text = [b'-'; 36];
+        let hex = |value: u64, nibble: usize| b"0123456789abcdef"[(value >> (60 - 4 * nibble)) as usize & 0xf];
+        let places = [0..8, 9..13, 14..18, 19..23, 24..36].into_iter().flatten();
+        for (nibble, place) in places.enumerate() {
+            text[place] = if nibble < 16 { hex(high, nibble) } else { hex(low, nibble - 16) };
+        }
+        RequestId::Made(text)
+    }
+
+    /// xorshift128+.
+    fn random(&self) -> u64 {
+        let [mut one, other] = self.state.get();
+        one ^= one << 23;
+        one ^= one >> 17;
+        one ^= other ^ (other >> 26);
+        self.state.set([other, one]);
+        one.wrapping_add(other)
+    }
+}
+
+/// The client's id: a single line of visible ASCII without quotes.
+fn kept(headers: &HeaderMap) -> Option<&HeaderValue> {
+    let value = headers.get(NAME)?;
+    let bytes = value.as_bytes();
+    let plain = bytes.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+    (plain && !bytes.is_empty() && bytes.len() <= LONGEST).then_some(value)
+}
+
+impl<H: Handler> Handler for RequestIds<H> {
+    async fn handle(&self, mut request: Box<Request>) -> Response {
+        request.id = kept(&request.head.headers).map_or_else(|| self.create(), |value| RequestId::Kept(value.clone()));
+        self.next.handle(request).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_version_4_uuids_and_differ() {
+        let ids = RequestIds::new(());
+        let texts: std::collections::HashSet<_> = (0..1000).map(|_| ids.create().as_bytes().to_vec()).collect();
+        assert_eq!(texts.len(), 1000);
+        for text in texts {
+            let text = String::from_utf8(text).unwrap();
+            assert_eq!(text.len(), 36);
+            assert_eq!(&text[14..15], "4", "{text}");
+            assert!("89ab".contains(&text[19..20]), "{text}");
+            let dashes: Vec<_> = text.match_indices('-').map(|(at, _)| at).collect();
+            assert_eq!(dashes, [8, 13, 18, 23]);
+        }
+    }
+
+    #[test]
+    fn only_a_plain_id_is_kept() {
+        let kept_of = |value: &[u8]| {
+            let mut headers = HeaderMap::new();
+            headers.insert(NAME, HeaderValue::from_bytes(value).unwrap());
+            kept(&headers).is_some()
+        };
+        assert!(kept_of(b"abc-123.:/+="));
+        for bad in [&b""[..], b"a b", b"a\"b", b"a\\b", b"\xff", "x".repeat(201).as_bytes()] {
+            assert!(!kept_of(bad), "{bad:?}");
+        }
+    }
+}

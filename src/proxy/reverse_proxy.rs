@@ -1,0 +1,269 @@
+//! The end of the path: asks the app.
+
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    time::Duration,
+};
+
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use tokio::task::spawn_local;
+
+use super::{
+    App, Settings,
+    bad_gateway::{BadGateway, closing, retry_after},
+    body_limit::too_large,
+    headers::{self, Written},
+    hold::hold,
+    pool::Pool,
+    tunnel,
+};
+use crate::{
+    drain::Watch,
+    handler::{Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer},
+    http1::{Answer, Connection, Exchange, ExchangeError, Head},
+};
+
+/// How many buffers for heads are kept to be used again.
+const SPARE_HEADS: usize = 256;
+
+/// Sends requests to the app and brings its answers back.
+#[derive(Debug)]
+pub(super) struct ReverseProxy {
+    app: App,
+    pool: Rc<Pool>,
+    page: BadGateway,
+    watch: Watch,
+    forward_headers: bool,
+    connect_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
+    boot_hold: Duration,
+    spare_heads: RefCell<Vec<Vec<u8>>>,
+}
+
+/// Why the app did not answer.
+#[derive(Debug)]
+enum Failure {
+    /// There is nobody at its address.
+    Refused(io::Error),
+    ConnectTimeout,
+    ResponseTimeout,
+    Closed,
+    BadResponse,
+    Gone,
+    Body(Refusal),
+}
+
+impl From<ExchangeError<Refusal>> for Failure {
+    fn from(error: ExchangeError<Refusal>) -> Self {
+        match error {
+            ExchangeError::Closed { .. } | ExchangeError::Broken(_) => Self::Closed,
+            ExchangeError::BadResponse => Self::BadResponse,
+            ExchangeError::Timeout => Self::ResponseTimeout,
+            ExchangeError::Gone => Self::Gone,
+            ExchangeError::Body(refusal) => Self::Body(refusal),
+        }
+    }
+}
+
+/// What is still needed of a request once its head is written.
+struct Rest {
+    method: Method,
+    client: Client,
+    upgrade: Option<Upgrade>,
+}
+
+impl ReverseProxy {
+    pub(super) fn new(settings: &Settings, app: App, watch: Watch) -> Self {
+        Self {
+            app,
+            pool: Pool::new(settings.idle_timeout, watch.clone()),
+            page: BadGateway::new(settings.bad_gateway_page.clone()),
+            watch,
+            forward_headers: settings.forward_headers,
+            connect_timeout: settings.connect_timeout,
+            response_timeout: settings.response_timeout,
+            boot_hold: settings.boot_hold_timeout,
+            spare_heads: RefCell::default(),
+        }
+    }
+
+    /// One request, one answer; a kept-alive connection that turns out to be dead is replaced once by a fresh one, if the
+    /// app cannot have seen the request or may see it twice.
+    async fn ask(&self, request: Box<Request>) -> Result<Response, (Failure, Client)> {
+        let mut head = self.spare_heads.borrow_mut().pop().unwrap_or_default();
+        head.clear();
+        let written = headers::write(&request, self.forward_headers, &mut head);
+        let Request { head: parts, body, client, upgrade, .. } = *request;
+        let rest = Rest {
+            method: parts.method,
+            client,
+            upgrade: upgrade.filter(|_| written.upgrades),
+        };
+        let mut body = (!http_body::Body::is_end_stream(&body)).then_some(body);
+        let mut scratch = parts.headers;
+        let mut fresh = false;
+        loop {
+            let connection = match self.connection(fresh).await {
+                Ok(connection) => connection,
+                Err(failure) => return Err((failure, rest.client)),
+            };
+            let asked = self.exchange(connection, &rest, head, body.take(), written, std::mem::take(&mut scratch)).await;
+            match asked {
+                Ok((answer, room)) => {
+                    self.keep(room);
+                    return Ok(self.respond(answer, rest));
+                }
+                Err(ExchangeError::Closed {
+                    reused: true,
+                    untouched: true,
+                    head: again,
+                }) if rest.method.is_idempotent() => {
+                    head = again;
+                    fresh = true;
+                }
+                Err(error) => return Err((error.into(), rest.client)),
+            }
+        }
+    }
+
+    async fn exchange(
+        &self,
+        connection: Connection,
+        rest: &Rest,
+        head: Vec<u8>,
+        body: Option<RequestBody>,
+        written: Written,
+        scratch: HeaderMap,
+    ) -> Result<(Answer<RequestBody>, Vec<u8>), ExchangeError<Refusal>> {
+        let exchange = Exchange::new(connection, rest.method.clone(), head, body, written.chunked, scratch, self.watch.clone());
+        exchange.run(&self.pool, self.response_timeout, |interim| pass_on(interim, &rest.client)).await
+    }
+
+    fn keep(&self, head: Vec<u8>) {
+        let mut spare = self.spare_heads.borrow_mut();
+        if spare.len() < SPARE_HEADS && (1..=16 * 1024).contains(&head.capacity()) {
+            spare.push(head);
+        }
+    }
+
+    async fn connection(&self, fresh: bool) -> Result<Connection, Failure> {
+        if !fresh && let Some(connection) = self.pool.take() {
+            return Ok(connection);
+        }
+        let Some(address) = self.app.address() else {
+            return Err(Failure::Gone);
+        };
+        let connecting = Connection::connect(&address);
+        let connected = match self.connect_timeout {
+            Some(limit) => tokio::time::timeout(limit, connecting).await.map_err(|_| Failure::ConnectTimeout)?,
+            None => connecting.await,
+        };
+        connected.map_err(|error| {
+            self.app.refused();
+            Failure::Refused(error)
+        })
+    }
+
+    fn respond(&self, answer: Answer<RequestBody>, rest: Rest) -> Response {
+        match answer {
+            Answer::Whole(head, bytes) => response(head, Body::from(bytes)),
+            Answer::Streaming(head, mut body) => {
+                if is_event_stream(&head) {
+                    body.ends_at_the_relay();
+                }
+                response(head, Body::app(body))
+            }
+            Answer::Switched(head, connection) => self.switch(head, connection, rest),
+        }
+    }
+
+    /// Passes a 101 on, and joins both connections behind it.
+    fn switch(&self, head: Head, app: Connection, rest: Rest) -> Response {
+        let token = head.headers.get(header::UPGRADE).cloned();
+        let (Some(upgrade), Some(token)) = (rest.upgrade, token) else {
+            return self.failed(&Failure::BadResponse, &rest.client);
+        };
+        let mut response = response(head, Body::empty());
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        headers.insert(header::UPGRADE, token);
+        spawn_local(tunnel::join(upgrade, app, self.watch.clone()));
+        response
+    }
+
+    /// The answer when the app gives none.
+    fn failed(&self, failure: &Failure, client: &Client) -> Response {
+        if client.connection.gone() {
+            return answer(StatusCode::BAD_REQUEST, Cause::ClientGone, "");
+        }
+        if let Failure::Refused(error) = failure {
+            tracing::debug!(%error, "the app refused a connection");
+        }
+        let away = matches!(failure, Failure::Refused(_) | Failure::Closed | Failure::Gone);
+        if away && self.app.is_stopping() {
+            let gone = answer(StatusCode::SERVICE_UNAVAILABLE, Cause::Draining, "This server is stopping. Try again.\n");
+            return closing(retry_after(gone));
+        }
+        let bad_gateway = |cause, text| self.page.answer(cause, text);
+        match failure {
+            Failure::Refused(_) => bad_gateway(Cause::UpstreamRefused, "The app does not accept connections.\n"),
+            Failure::Closed => bad_gateway(Cause::UpstreamClosed, "The app closed the connection without an answer.\n"),
+            Failure::BadResponse => bad_gateway(Cause::UpstreamBadResponse, "The app's answer is not HTTP.\n"),
+            Failure::Gone => bad_gateway(Cause::UpstreamGone, "The app has exited.\n"),
+            Failure::ConnectTimeout | Failure::ResponseTimeout => {
+                answer(StatusCode::GATEWAY_TIMEOUT, Cause::UpstreamTimeout, "The app did not answer in time.\n")
+            }
+            Failure::Body(Refusal::TooLarge) => too_large(),
+            Failure::Body(Refusal::TimedOut) => closing(answer(
+                StatusCode::REQUEST_TIMEOUT,
+                Cause::BodyTimeout,
+                "nothing more of the request's body arrived in time\n",
+            )),
+            Failure::Body(Refusal::Broken) => {
+                closing(answer(StatusCode::BAD_REQUEST, Cause::BadRequest, "the request's body is malformed\n"))
+            }
+        }
+    }
+}
+
+impl Handler for ReverseProxy {
+    async fn handle(&self, request: Box<Request>) -> Response {
+        if self.app.is_booting()
+            && let Some(response) = hold(&self.app, &self.page, self.boot_hold, &request).await
+        {
+            return response;
+        }
+        match self.ask(request).await {
+            Ok(response) => response,
+            Err((failure, client)) => self.failed(&failure, &client),
+        }
+    }
+}
+
+fn response(head: Head, body: Body) -> Response {
+    let mut response = Response::new(body);
+    *response.status_mut() = head.status;
+    *response.headers_mut() = head.headers;
+    headers::strip_answer(response.headers_mut());
+    response
+}
+
+fn is_event_stream(head: &Head) -> bool {
+    head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
+/// Interim responses go on to clients that know them (RFC 9110 section 15.2); a 100 is between the client and us.
+fn pass_on(interim: &Head, client: &Client) {
+    if interim.status != StatusCode::CONTINUE && client.knows_interim {
+        let mut headers = interim.headers.clone();
+        headers::strip_answer(&mut headers);
+        client.connection.interim(interim.status, &headers);
+    }
+}
+
