@@ -1,5 +1,12 @@
 //! Connections: knows sockets, not requests.
 
+mod accept;
+mod half_open;
+pub mod last_call;
+pub mod listener;
+mod register;
+mod shortage;
+
 use std::{num::NonZeroUsize, time::Duration};
 
 /// What the front server was told.
