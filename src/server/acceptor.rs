@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::{
     core::Arrival,
-    last_call::last_call,
+    last_call::{Patience, last_call},
     listener::Listener,
 };
 use crate::drain::Gate;
@@ -32,8 +32,8 @@ pub struct Closed {
     pub accepted_late: usize,
 }
 
-/// The order to close, and how much patience there is for it.
-pub type LastOrder = (Instant, bool);
+/// The order to close, by when, and with how much patience.
+pub type LastOrder = (Instant, Patience);
 
 /// The ways to the cores.
 #[derive(Debug)]
@@ -74,15 +74,15 @@ impl Acceptor {
     /// kernel's queue, the last call takes them in all the same: nobody is reset.
     pub async fn run(self, mut order: oneshot::Receiver<LastOrder>) -> Closed {
         let address = self.listener.local_addr();
-        let (deadline, patient) = loop {
+        let (deadline, patience) = loop {
             tokio::select! {
                 biased;
-                order = &mut order => break order.unwrap_or((Instant::now(), false)),
+                order = &mut order => break order.unwrap_or((Instant::now(), Patience::None)),
                 (socket, peer) = self.next() => self.doors.send(socket, peer),
             }
         };
         let doors = &self.doors;
-        let called = last_call(self.listener, deadline, patient, |socket, peer| doors.send(socket, peer)).await;
+        let called = last_call(self.listener, deadline, patience, |socket, peer| doors.send(socket, peer)).await;
         Closed {
             address,
             accepted_late: called.accepted_late,

@@ -4,15 +4,19 @@
 //! a runtime of its own, where a connection stays for life. The [`Drain`](crate::drain::Drain) counts it before its task
 //! exists, shows it every stage of the stop, and does not forget it until it is closed.
 
+mod accept;
 mod acceptor;
 mod clock;
 mod close;
 mod connection;
 mod core;
+mod half_open;
 mod io;
-mod last_call;
+pub mod last_call;
 pub mod listener;
+mod register;
 mod registry;
+mod shortage;
 mod state;
 mod tunnel;
 

@@ -1,0 +1,217 @@
+//! The front door: bound, then listening, then accepting without ever failing.
+//!
+//! [`Bound`] holds the port before the app is started, so that a port that cannot be had is known before anything
+//! is spawned; [`Listener`] opens it, at once or, with `WAIT_FOR_TARGET_PORT`, when the app is ready. How it closes
+//! is a room of its own: [`last_call`](crate::server::last_call).
+
+use std::{
+    io,
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    sync::{Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use nix::errno::Errno;
+use socket2::{Domain, Socket, Type};
+use tokio::io::{Interest, unix::AsyncFd};
+
+use crate::server::{accept::accept_one, register::register, shortage::Shortage};
+
+/// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
+pub(super) const BACKLOG: u16 = 4096;
+
+/// A TCP port that is ours, on which nobody is let in yet: a connect is refused until [`listen`](Bound::listen).
+#[derive(Debug)]
+pub struct Bound {
+    socket: Socket,
+    address: SocketAddr,
+}
+
+/// An open door. Dropping it resets every connection that was not accepted: see
+/// [`last_call`](crate::server::last_call::last_call).
+#[derive(Debug)]
+pub struct Listener {
+    socket: AsyncFd<Socket>,
+    address: SocketAddr,
+    shortage: Mutex<Shortage>,
+}
+
+/// Why a port cannot be had, with the remedy.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// `EACCES`: a port below `net.ipv4.ip_unprivileged_port_start`, without `CAP_NET_BIND_SERVICE`.
+    #[error("port {0} needs a privilege; set HTTP_PORT=8080")]
+    Privilege(u16),
+    /// `EADDRINUSE`, which comes with bind(2) or as late as listen(2).
+    #[error("port {0} is taken by another process; stop it or set HTTP_PORT to another port")]
+    Taken(u16),
+    /// Anything else: no descriptor is left, a seccomp filter.
+    #[error("cannot listen on {address}: {source}")]
+    Other {
+        /// What was asked for.
+        address: SocketAddr,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+impl Bound {
+    /// Takes `port` on all addresses, IPv4 and IPv6 by one socket, or IPv4 alone where there is no IPv6. With port 0
+    /// the kernel chooses. See bind(2), and ipv6(7) for `IPV6_V6ONLY`.
+    ///
+    /// # Errors
+    /// [`BindError`], when the port needs a privilege, is taken, or the kernel gives no socket.
+    pub fn bind(port: u16) -> Result<Self, BindError> {
+        match Self::at((Ipv6Addr::UNSPECIFIED, port).into()) {
+            Err(BindError::Other { source, .. }) if lacks_ipv6(&source) => {
+                Self::at((Ipv4Addr::UNSPECIFIED, port).into())
+            }
+            outcome => outcome,
+        }
+    }
+
+    /// Takes exactly this address; `[::]` hears IPv4 as well.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn at(address: SocketAddr) -> Result<Self, BindError> {
+        bound_socket(address)
+            .and_then(|socket| {
+                let address = local_address(&socket)?;
+                Ok(Self { socket, address })
+            })
+            .map_err(|source| BindError::new(address, source))
+    }
+
+    /// The address taken, with the port that the kernel chose if it was asked to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Opens the door. See listen(2).
+    ///
+    /// # Errors
+    /// [`BindError::Taken`], when another process that also allows `SO_REUSEADDR` listened first.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn listen(self) -> Result<Listener, BindError> {
+        let Self { socket, address } = self;
+        socket
+            .listen(BACKLOG.into())
+            .and_then(|()| register(socket))
+            .map(|socket| Listener {
+                socket,
+                address,
+                shortage: Mutex::default(),
+            })
+            .map_err(|source| BindError::new(address, source))
+    }
+}
+
+impl Listener {
+    /// The address listened on.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// The next connection and who it is from, IPv4 written as IPv4.
+    ///
+    /// The socket is non-blocking, closes on exec, has `TCP_NODELAY` and belongs to no runtime yet: it costs one
+    /// accept4(2) and may be sent to any thread. There is no error: a connection that broke in the queue is passed
+    /// over, and a lack of descriptors or memory is waited out, 50 ms doubling to 1 s, with one warning per 10 s.
+    ///
+    /// Cancel-safe: a future dropped at any await has taken no connection, and a wait it was in is taken up again.
+    pub async fn accept(&self) -> (TcpStream, SocketAddr) {
+        loop {
+            let retry_at = self.shortage().retry_at();
+            if let Some(at) = retry_at {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            // Not tokio's TcpListener: it would register the socket with this runtime, while a core of its own serves it.
+            match self.socket.async_io(Interest::READABLE, accept_one).await {
+                Ok(accepted) => {
+                    self.shortage().over();
+                    return accepted;
+                }
+                Err(error) => self.shortage().goes_on(&error, Instant::now()),
+            }
+        }
+    }
+
+    /// The bare socket, which can be filtered.
+    pub(super) fn socket(&self) -> &Socket {
+        self.socket.get_ref()
+    }
+
+    /// Takes the socket out of the runtime, so that to drop it is close(2) and nothing else.
+    pub(super) fn into_socket(self) -> Socket {
+        self.socket.into_inner()
+    }
+
+    fn shortage(&self) -> MutexGuard<'_, Shortage> {
+        self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl BindError {
+    fn new(address: SocketAddr, source: io::Error) -> Self {
+        match source.kind() {
+            io::ErrorKind::PermissionDenied => Self::Privilege(address.port()),
+            io::ErrorKind::AddrInUse => Self::Taken(address.port()),
+            _ => Self::Other { address, source },
+        }
+    }
+}
+
+fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        None,
+    )?;
+    if address.is_ipv6() {
+        socket.set_only_v6(false)?;
+    }
+    // A predecessor's connections in TIME_WAIT must not keep us from starting. Not SO_REUSEPORT: with that, a second
+    // server on our port would share its connections instead of being told that it is taken.
+    socket.set_reuse_address(true)?;
+    // Accepted sockets inherit it, which saves a system call for each.
+    socket.set_tcp_nodelay(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn local_address(socket: &Socket) -> io::Result<SocketAddr> {
+    let address = socket.local_addr()?.as_socket();
+    address.ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
+}
+
+fn lacks_ipv6(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error().map(Errno::from_raw),
+        Some(Errno::EAFNOSUPPORT | Errno::EADDRNOTAVAIL | Errno::ENOPROTOOPT)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bind_error_carries_the_fix() {
+        let said = |port, errno| {
+            let address = (Ipv6Addr::UNSPECIFIED, port).into();
+            BindError::new(address, io::Error::from_raw_os_error(errno as i32)).to_string()
+        };
+        assert_eq!(
+            said(80, Errno::EACCES),
+            "port 80 needs a privilege; set HTTP_PORT=8080"
+        );
+        assert_eq!(
+            said(8080, Errno::EADDRINUSE),
+            "port 8080 is taken by another process; stop it or set HTTP_PORT to another port"
+        );
+        assert!(said(8080, Errno::ENFILE).starts_with("cannot listen on [::]:8080: "));
+    }
+}
