@@ -24,12 +24,18 @@ use crate::journal::{Line, Stdout, Timestamp};
 /// # Errors
 /// When this process has a subscriber already.
 pub fn init(stdout: Stdout, debug: bool) -> Result<(), TryInitError> {
-    let level = if debug { LevelFilter::DEBUG } else { LevelFilter::INFO };
+    let level = if debug {
+        LevelFilter::DEBUG
+    } else {
+        LevelFilter::INFO
+    };
     let lines = Lines {
         stdout,
         timestamp: Mutex::default(),
     };
-    tracing_subscriber::registry().with(lines.with_filter(level)).try_init()
+    tracing_subscriber::registry()
+        .with(lines.with_filter(level))
+        .try_init()
 }
 
 /// Writes each event as a line.
@@ -43,9 +49,17 @@ impl<S: Subscriber> Layer<S> for Lines {
         let mut message = Message(String::new());
         event.record(&mut message);
         let mut buffer = Vec::with_capacity(256);
-        let mut timestamp = self.timestamp.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut timestamp = self
+            .timestamp
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let time = timestamp.of(SystemTime::now());
-        let mut line = Line::begin(&mut buffer, time, level(*event.metadata().level()), &message.0);
+        let mut line = Line::begin(
+            &mut buffer,
+            time,
+            level(*event.metadata().level()),
+            &message.0,
+        );
         event.record(&mut Fields(&mut line));
         line.end();
         self.stdout.send(buffer);

@@ -69,7 +69,8 @@ impl Counts {
     }
 
     pub(super) fn show(&self, stage: u8, oldest_micros: Option<u64>) {
-        self.oldest.store(oldest_micros.map_or(0, |at| at + 1), Ordering::Release);
+        self.oldest
+            .store(oldest_micros.map_or(0, |at| at + 1), Ordering::Release);
         self.seen.store(stage, Ordering::Release);
     }
 

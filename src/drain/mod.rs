@@ -18,8 +18,8 @@ use std::{
 
 use tokio::sync::{Notify, watch};
 
-pub use count::{Kind, Tally};
 use count::Counts;
+pub use count::{Kind, Tally};
 
 /// The quiet that must pass before a drain with open connections is done: what was on the wire arrives and is answered.
 pub const QUIET: Duration = Duration::from_millis(50);
@@ -178,7 +178,12 @@ impl Drain {
     /// Waits until every core has shown `stage` to each of its connections, at most 500 ms: a core that is held up by
     /// something must not hold up the stop.
     pub async fn seen(&self, stage: Stage) {
-        let all = self.until(|| self.shared.cores.iter().all(|core| core.seen() >= stage as u8));
+        let all = self.until(|| {
+            self.shared
+                .cores
+                .iter()
+                .all(|core| core.seen() >= stage as u8)
+        });
         let _ = tokio::time::timeout(Duration::from_millis(500), all).await;
     }
 
@@ -191,9 +196,12 @@ impl Drain {
         .await;
     }
 
-    /// Waits until a connection ends; the acceptor's wait at `MAX_CONNECTIONS`.
-    pub async fn below(&self, connections: usize) {
-        self.gate().below(connections).await;
+    /// A watch for who is no core: it counts for nothing and nobody waits for it.
+    pub fn aside(&self) -> WatchSeed {
+        WatchSeed {
+            shared: self.shared.clone(),
+            counts: Arc::default(),
+        }
     }
 
     /// The acceptor's view.
@@ -244,14 +252,26 @@ impl Drain {
 
     /// When the last request or arrival ended, in microseconds since the epoch.
     fn last_end(&self) -> u64 {
-        self.shared.cores.iter().map(|core| core.last_end()).max().unwrap_or(0)
+        self.shared
+            .cores
+            .iter()
+            .map(|core| core.last_end())
+            .max()
+            .unwrap_or(0)
     }
 
     /// How long the oldest request in flight has been running, as the cores last told.
     pub fn oldest(&self) -> Duration {
         let now = self.shared.micros(Instant::now());
-        let oldest = self.shared.cores.iter().filter_map(|core| core.oldest()).min();
-        oldest.map_or(Duration::ZERO, |at| Duration::from_micros(now.saturating_sub(at)))
+        let oldest = self
+            .shared
+            .cores
+            .iter()
+            .filter_map(|core| core.oldest())
+            .min();
+        oldest.map_or(Duration::ZERO, |at| {
+            Duration::from_micros(now.saturating_sub(at))
+        })
     }
 }
 
@@ -281,7 +301,9 @@ impl Gate {
     pub fn emptiest(&self) -> usize {
         let open = |core: &Arc<Counts>| core.open(Kind::Connection);
         let cores = self.shared.cores.iter().enumerate();
-        cores.min_by_key(|(_, core)| open(core)).map_or(0, |(index, _)| index)
+        cores
+            .min_by_key(|(_, core)| open(core))
+            .map_or(0, |(index, _)| index)
     }
 
     /// Registers a connection with `core` before anything else is done with it, so that none exists that the drain

@@ -11,7 +11,9 @@ use std::future::Future;
 
 pub use body::{Body, End, Ended};
 pub use cause::Cause;
-pub use request::{Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded};
+pub use request::{
+    Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,
+};
 
 /// What a layer gives back; its head is what the client will see, but for the framing.
 pub type Response = http::Response<Body>;

@@ -142,12 +142,17 @@ impl RequestBody {
         self.left = bytes;
     }
 
-    fn poll_incoming(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_incoming(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let (Some(incoming), Some(connection)) = (&mut self.incoming, &self.connection) else {
             return Poll::Ready(None);
         };
         match Pin::new(&mut *incoming).poll_frame(cx) {
-            Poll::Pending if connection.body_timed_out() => Poll::Ready(Some(Err(Refusal::TimedOut))),
+            Poll::Pending if connection.body_timed_out() => {
+                Poll::Ready(Some(Err(Refusal::TimedOut)))
+            }
             Poll::Pending => {
                 connection.body_waits();
                 Poll::Pending
@@ -168,7 +173,10 @@ impl Body for RequestBody {
     type Data = Bytes;
     type Error = Refusal;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
         let polled = self.poll_incoming(cx);
         if let Poll::Ready(Some(Ok(frame))) = &polled {
             let length = frame.data_ref().map_or(0, Bytes::len) as u64;
@@ -185,7 +193,9 @@ impl Body for RequestBody {
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.incoming.as_ref().map_or(SizeHint::with_exact(0), Incoming::size_hint)
+        self.incoming
+            .as_ref()
+            .map_or(SizeHint::with_exact(0), Incoming::size_hint)
     }
 }
 

@@ -75,7 +75,10 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
     }
 
     /// The next piece.
-    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         if let Err(error) = self.send_on(cx) {
             return Poll::Ready(Some(Err(error)));
         }
@@ -131,7 +134,9 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
                     self.decoder = Decoder::new(super::Framing::Empty);
                     self.home = None;
                 }
-                Poll::Pending if self.watch.stage() >= Stage::Gone => return Poll::Ready(Err(BodyError::Gone)),
+                Poll::Pending if self.watch.stage() >= Stage::Gone => {
+                    return Poll::Ready(Err(BodyError::Gone));
+                }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) => ended = true,
                 Poll::Ready(Ok(_)) => {}

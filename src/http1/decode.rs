@@ -72,14 +72,22 @@ impl Decoder {
     }
 
     /// The next piece of `buffer`; `ended` says that nothing will follow what is in it.
-    pub(super) fn decode(&mut self, buffer: &mut BytesMut, ended: bool) -> Result<Decoded, BadFraming> {
+    pub(super) fn decode(
+        &mut self,
+        buffer: &mut BytesMut,
+        ended: bool,
+    ) -> Result<Decoded, BadFraming> {
         match self {
             Self::Done => Ok(Decoded::End),
             Self::Length(left) => {
                 let Some((data, rest)) = take(buffer, *left) else {
                     return more(ended);
                 };
-                *self = if rest == 0 { Self::Done } else { Self::Length(rest) };
+                *self = if rest == 0 {
+                    Self::Done
+                } else {
+                    Self::Length(rest)
+                };
                 Ok(Decoded::Data(data))
             }
             Self::UntilClose if buffer.is_empty() && ended => {
@@ -104,7 +112,11 @@ impl Decoder {
                     let Some((data, rest)) = take(buffer, left) else {
                         return more(ended);
                     };
-                    *chunk = if rest == 0 { Chunk::DataEnd } else { Chunk::Data(rest) };
+                    *chunk = if rest == 0 {
+                        Chunk::DataEnd
+                    } else {
+                        Chunk::Data(rest)
+                    };
                     return Ok(Decoded::Data(data));
                 }
                 Chunk::DataEnd if buffer.len() < 2 => return more(ended),
@@ -131,7 +143,11 @@ impl Decoder {
 }
 
 fn more(ended: bool) -> Result<Decoded, BadFraming> {
-    if ended { Err(BadFraming) } else { Ok(Decoded::More) }
+    if ended {
+        Err(BadFraming)
+    } else {
+        Ok(Decoded::More)
+    }
 }
 
 /// As many of `left` bytes as are there, and how many are left then; none if none is there.
@@ -139,7 +155,9 @@ fn take(buffer: &mut BytesMut, left: u64) -> Option<(Bytes, u64)> {
     if buffer.is_empty() {
         return None;
     }
-    let here = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+    let here = usize::try_from(left)
+        .unwrap_or(usize::MAX)
+        .min(buffer.len());
     Some((buffer.split_to(here).freeze(), left - here as u64))
 }
 
@@ -175,7 +193,10 @@ fn collect(fields: &[httparse::Header<'_>]) -> Result<HeaderMap, BadFraming> {
     let mut map = HeaderMap::with_capacity(fields.len());
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadFraming)?;
-        map.append(name, HeaderValue::from_bytes(field.value).map_err(|_| BadFraming)?);
+        map.append(
+            name,
+            HeaderValue::from_bytes(field.value).map_err(|_| BadFraming)?,
+        );
     }
     Ok(map)
 }
@@ -187,7 +208,11 @@ mod tests {
     use super::*;
 
     /// Decodes `wire`, which arrives in pieces of `step` bytes.
-    fn decode(framing: Framing, wire: &[u8], step: usize) -> Result<(Vec<u8>, Option<HeaderMap>, usize), BadFraming> {
+    fn decode(
+        framing: Framing,
+        wire: &[u8],
+        step: usize,
+    ) -> Result<(Vec<u8>, Option<HeaderMap>, usize), BadFraming> {
         let mut decoder = Decoder::new(framing);
         let (mut buffer, mut body, mut trailers) = (BytesMut::new(), Vec::new(), None);
         let mut rest = wire;
@@ -207,9 +232,18 @@ mod tests {
 
     #[test]
     fn a_body_ends_where_its_length_says_and_leaves_the_rest() {
-        assert_eq!(decode(Framing::Length(3), b"abcdef", 2).unwrap(), (b"abc".to_vec(), None, 3));
-        assert_eq!(decode(Framing::Empty, b"abc", 2).unwrap(), (vec![], None, 3));
-        assert_eq!(decode(Framing::UntilClose, b"abc", 2).unwrap(), (b"abc".to_vec(), None, 0));
+        assert_eq!(
+            decode(Framing::Length(3), b"abcdef", 2).unwrap(),
+            (b"abc".to_vec(), None, 3)
+        );
+        assert_eq!(
+            decode(Framing::Empty, b"abc", 2).unwrap(),
+            (vec![], None, 3)
+        );
+        assert_eq!(
+            decode(Framing::UntilClose, b"abc", 2).unwrap(),
+            (b"abc".to_vec(), None, 0)
+        );
     }
 
     #[test]
@@ -222,14 +256,29 @@ mod tests {
             (Framing::Chunked, b"3\r\nabc\r\n0\r\n"),
             (Framing::Chunked, b""),
         ] {
-            assert_eq!(decode(framing, wire, 1), Err(BadFraming), "{framing:?} {wire:?}");
+            assert_eq!(
+                decode(framing, wire, 1),
+                Err(BadFraming),
+                "{framing:?} {wire:?}"
+            );
         }
     }
 
     #[test]
     fn broken_chunks_are_errors() {
-        for wire in ["x\r\n", "3\r\nabcd\r\n0\r\n\r\n", "-1\r\n", "11111111111111111\r\n", "\r\n", "0\r\nbad name: x\r\n\r\n"] {
-            assert_eq!(decode(Framing::Chunked, wire.as_bytes(), 64), Err(BadFraming), "{wire:?}");
+        for wire in [
+            "x\r\n",
+            "3\r\nabcd\r\n0\r\n\r\n",
+            "-1\r\n",
+            "11111111111111111\r\n",
+            "\r\n",
+            "0\r\nbad name: x\r\n\r\n",
+        ] {
+            assert_eq!(
+                decode(Framing::Chunked, wire.as_bytes(), 64),
+                Err(BadFraming),
+                "{wire:?}"
+            );
         }
     }
 
@@ -243,7 +292,12 @@ mod tests {
 
     #[test]
     fn trailers_follow_the_last_chunk() {
-        let (body, trailers, rest) = decode(Framing::Chunked, b"2;a=b\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\nnext", 1).unwrap();
+        let (body, trailers, rest) = decode(
+            Framing::Chunked,
+            b"2;a=b\r\nhi\r\n0\r\nX-Sum: 7\r\n\r\nnext",
+            1,
+        )
+        .unwrap();
         assert_eq!((body.as_slice(), rest), (&b"hi"[..], 4));
         assert_eq!(trailers.unwrap()["x-sum"], "7");
     }

@@ -134,10 +134,16 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         }
     }
 
-    fn poll_answer(&mut self, cx: &mut Context<'_>, interim: &mut impl FnMut(&Head)) -> Poll<Result<Head, Failed<B::Error>>> {
+    fn poll_answer(
+        &mut self,
+        cx: &mut Context<'_>,
+        interim: &mut impl FnMut(&Head),
+    ) -> Poll<Result<Head, Failed<B::Error>>> {
         if !self.send_failed && !self.sending.is_done() {
             match self.sending.poll(&mut self.connection, cx) {
-                Poll::Ready(Err(SendError::Body(error))) => return Poll::Ready(Err(Failed::Body(error))),
+                Poll::Ready(Err(SendError::Body(error))) => {
+                    return Poll::Ready(Err(Failed::Body(error)));
+                }
                 // The app may have answered before it closed: what it said is read first.
                 Poll::Ready(Err(SendError::Io(_))) => self.send_failed = true,
                 Poll::Ready(Ok(())) | Poll::Pending => {}
@@ -175,10 +181,14 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
                 Err(_) => return Poll::Ready(Err(Failed::BadResponse)),
             }
             match self.connection.poll_fill(cx, 0) {
-                Poll::Pending if self.watch.stage() >= Stage::Gone => return Poll::Ready(Err(Failed::Gone)),
+                Poll::Pending if self.watch.stage() >= Stage::Gone => {
+                    return Poll::Ready(Err(Failed::Gone));
+                }
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Ok(0)) if self.silent => return Poll::Ready(Err(Failed::Closed)),
-                Poll::Ready(Ok(0)) => return Poll::Ready(Err(Failed::Broken(io::ErrorKind::UnexpectedEof.into()))),
+                Poll::Ready(Ok(0)) => {
+                    return Poll::Ready(Err(Failed::Broken(io::ErrorKind::UnexpectedEof.into())));
+                }
                 Poll::Ready(Ok(_)) => self.silent = false,
                 Poll::Ready(Err(_)) if self.silent => return Poll::Ready(Err(Failed::Closed)),
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Broken(error))),

@@ -57,7 +57,11 @@ pub(super) fn parse(
         .parse_response_with_uninit_headers(&mut response, buffer, &mut fields)
         .map_err(|_| BadHead)?;
     let httparse::Status::Complete(length) = parsed else {
-        return if buffer.len() > MAX_HEAD { Err(BadHead) } else { Ok(None) };
+        return if buffer.len() > MAX_HEAD {
+            Err(BadHead)
+        } else {
+            Ok(None)
+        };
     };
     let status = response.code.ok_or(BadHead)?;
     let minor = response.version.ok_or(BadHead)?;
@@ -75,7 +79,11 @@ pub(super) fn parse(
 }
 
 /// The headers, as slices of one copy of the head: the read buffer stays ours alone and is filled again in place.
-fn collect(head: &[u8], fields: &[httparse::Header<'_>], mut headers: HeaderMap) -> Result<HeaderMap, BadHead> {
+fn collect(
+    head: &[u8],
+    fields: &[httparse::Header<'_>],
+    mut headers: HeaderMap,
+) -> Result<HeaderMap, BadHead> {
     let bytes = Bytes::copy_from_slice(head);
     headers.clear();
     headers.reserve(fields.len());
@@ -88,22 +96,37 @@ fn collect(head: &[u8], fields: &[httparse::Header<'_>], mut headers: HeaderMap)
         } else {
             bytes.slice(from..from + field.value.len())
         };
-        headers.append(name, HeaderValue::from_maybe_shared(value).map_err(|_| BadHead)?);
+        headers.append(
+            name,
+            HeaderValue::from_maybe_shared(value).map_err(|_| BadHead)?,
+        );
     }
     Ok(headers)
 }
 
 /// The framing, and whether it is beyond doubt: a connection whose framing is in doubt is not used again.
-fn framing(status: StatusCode, method: &Method, minor: u8, headers: &HeaderMap) -> Result<(Framing, bool), BadHead> {
+fn framing(
+    status: StatusCode,
+    method: &Method,
+    minor: u8,
+    headers: &HeaderMap,
+) -> Result<(Framing, bool), BadHead> {
     let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
     if bodiless || method == Method::HEAD {
         return Ok((Framing::Empty, true));
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        let last = headers.get_all(header::TRANSFER_ENCODING).iter().next_back();
+        let last = headers
+            .get_all(header::TRANSFER_ENCODING)
+            .iter()
+            .next_back();
         let chunked = minor > 0 && last.is_some_and(ends_in_chunked);
         let certain = chunked && !headers.contains_key(header::CONTENT_LENGTH);
-        let framing = if chunked { Framing::Chunked } else { Framing::UntilClose };
+        let framing = if chunked {
+            Framing::Chunked
+        } else {
+            Framing::UntilClose
+        };
         return Ok((framing, certain));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
@@ -114,7 +137,11 @@ fn framing(status: StatusCode, method: &Method, minor: u8, headers: &HeaderMap) 
     if lengths.any(|other| parse_length(other) != Some(length)) {
         return Err(BadHead);
     }
-    let framing = if length == 0 { Framing::Empty } else { Framing::Length(length) };
+    let framing = if length == 0 {
+        Framing::Empty
+    } else {
+        Framing::Length(length)
+    };
     Ok((framing, true))
 }
 
@@ -126,7 +153,9 @@ fn parse_length(value: &HeaderValue) -> Option<u64> {
         plain.then(|| text.parse().ok()).flatten()
     };
     let first: u64 = digits(values.next()?)?;
-    values.all(|other| digits(other) == Some(first)).then_some(first)
+    values
+        .all(|other| digits(other) == Some(first))
+        .then_some(first)
 }
 
 fn ends_in_chunked(value: &HeaderValue) -> bool {
@@ -141,7 +170,11 @@ fn keeps_alive(minor: u8, headers: &HeaderMap) -> bool {
             options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
         })
     };
-    if minor > 0 { !says(b"close") } else { says(b"keep-alive") }
+    if minor > 0 {
+        !says(b"close")
+    } else {
+        says(b"keep-alive")
+    }
 }
 
 #[cfg(test)]
@@ -149,7 +182,11 @@ mod tests {
     use super::*;
 
     fn head(text: &str) -> Result<Option<Head>, BadHead> {
-        parse(&mut BytesMut::from(text), &Method::GET, &mut HeaderMap::new())
+        parse(
+            &mut BytesMut::from(text),
+            &Method::GET,
+            &mut HeaderMap::new(),
+        )
     }
 
     fn framed(fields: &str) -> Option<(Framing, bool)> {
@@ -168,17 +205,35 @@ mod tests {
         for (fields, expected) in [
             ("Content-Length: 5\r\n", Some((Framing::Length(5), true))),
             ("Content-Length: 0\r\n", Some((Framing::Empty, true))),
-            ("Content-Length: 5\r\nContent-Length: 5\r\n", Some((Framing::Length(5), true))),
+            (
+                "Content-Length: 5\r\nContent-Length: 5\r\n",
+                Some((Framing::Length(5), true)),
+            ),
             ("Content-Length: 5, 5\r\n", Some((Framing::Length(5), true))),
             ("Content-Length: 5\r\nContent-Length: 6\r\n", None),
             ("Content-Length: +5\r\n", None),
             ("Content-Length: \r\n", None),
-            ("Transfer-Encoding: chunked\r\n", Some((Framing::Chunked, true))),
-            ("Transfer-Encoding: gzip, Chunked\r\n", Some((Framing::Chunked, true))),
-            ("Transfer-Encoding: chunked\r\nContent-Length: 5\r\n", Some((Framing::Chunked, false))),
-            ("Transfer-Encoding: gzip\r\n", Some((Framing::UntilClose, false))),
+            (
+                "Transfer-Encoding: chunked\r\n",
+                Some((Framing::Chunked, true)),
+            ),
+            (
+                "Transfer-Encoding: gzip, Chunked\r\n",
+                Some((Framing::Chunked, true)),
+            ),
+            (
+                "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
+                Some((Framing::Chunked, false)),
+            ),
+            (
+                "Transfer-Encoding: gzip\r\n",
+                Some((Framing::UntilClose, false)),
+            ),
             ("", Some((Framing::UntilClose, false))),
-            ("Content-Length: 5\r\nConnection: foo, Close\r\n", Some((Framing::Length(5), false))),
+            (
+                "Content-Length: 5\r\nConnection: foo, Close\r\n",
+                Some((Framing::Length(5), false)),
+            ),
         ] {
             assert_eq!(framed(fields), expected, "{fields:?}");
         }
@@ -186,22 +241,37 @@ mod tests {
 
     #[test]
     fn an_http_1_0_app_keeps_alive_only_when_it_says_so() {
-        let old = |fields: &str| head(&format!("HTTP/1.0 200 OK\r\nContent-Length: 1\r\n{fields}\r\n"));
+        let old = |fields: &str| {
+            head(&format!(
+                "HTTP/1.0 200 OK\r\nContent-Length: 1\r\n{fields}\r\n"
+            ))
+        };
         assert!(!old("").unwrap().unwrap().keep_alive);
-        assert!(old("Connection: keep-alive\r\n").unwrap().unwrap().keep_alive);
+        assert!(
+            old("Connection: keep-alive\r\n")
+                .unwrap()
+                .unwrap()
+                .keep_alive
+        );
     }
 
     #[test]
     fn the_answer_to_head_has_no_body_whatever_its_length_says() {
         let mut buffer = BytesMut::from("HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n");
-        let head = parse(&mut buffer, &Method::HEAD, &mut HeaderMap::new()).unwrap().unwrap();
+        let head = parse(&mut buffer, &Method::HEAD, &mut HeaderMap::new())
+            .unwrap()
+            .unwrap();
         assert_eq!(head.framing, Framing::Empty);
         assert_eq!(head.headers["content-length"], "5");
     }
 
     #[test]
     fn what_is_not_http_is_refused() {
-        for text in ["SSH-2.0-OpenSSH\r\n\r\n", "HTTP/1.1 99999 x\r\n\r\n", "HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n"] {
+        for text in [
+            "SSH-2.0-OpenSSH\r\n\r\n",
+            "HTTP/1.1 99999 x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nbad name: x\r\n\r\n",
+        ] {
             assert!(head(text).is_err(), "{text:?}");
         }
     }

@@ -81,7 +81,11 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
     }
 
     /// Sends what can be sent now; ready when the whole request is out.
-    pub(super) fn poll(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<Result<(), SendError<B::Error>>> {
+    pub(super) fn poll(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<(), SendError<B::Error>>> {
         loop {
             if !self.asked {
                 // hyper reads a body only once it is asked for, and asks us again at once: so the first piece of a body that
@@ -174,10 +178,18 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         }
     }
 
-    fn poll_flush(&mut self, connection: &mut Connection, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(
+        &mut self,
+        connection: &mut Connection,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
         while !self.is_flushed() {
             let before = &self.before[self.written..];
-            let pieces = [IoSlice::new(before), IoSlice::new(&self.piece), IoSlice::new(self.after)];
+            let pieces = [
+                IoSlice::new(before),
+                IoSlice::new(&self.piece),
+                IoSlice::new(self.after),
+            ];
             let count = if self.piece.is_empty() { 1 } else { 3 };
             let sent = ready!(connection.poll_send(cx, &pieces[..count]))?;
             if sent == 0 {

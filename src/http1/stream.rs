@@ -80,7 +80,11 @@ impl Connection {
     }
 
     /// Reads more behind what was read ahead; 0 is the end.
-    pub(super) fn poll_fill(&mut self, cx: &mut Context<'_>, expected: u64) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        expected: u64,
+    ) -> Poll<io::Result<usize>> {
         let room = if expected > SMALL_READ as u64 {
             LARGE_READ
         } else {
@@ -93,7 +97,11 @@ impl Connection {
         }
     }
 
-    pub(super) fn poll_send(&mut self, cx: &mut Context<'_>, pieces: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
         match (&mut self.stream, pieces) {
             // One piece, one plain write: cheaper in the kernel than a vector of one.
             (Stream::Tcp(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
@@ -106,7 +114,11 @@ impl Connection {
 
 /// Raw bytes, those read ahead first: how a tunnel uses a connection.
 impl AsyncRead for Connection {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         if !self.read.is_empty() {
             let ahead = self.read.len().min(buffer.remaining());
             buffer.put_slice(&self.read.split_to(ahead));
@@ -120,7 +132,11 @@ impl AsyncRead for Connection {
 }
 
 impl AsyncWrite for Connection {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_send(cx, &[IoSlice::new(bytes)])
     }
 

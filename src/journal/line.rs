@@ -96,7 +96,10 @@ fn digits(buffer: &mut Vec<u8>, mut value: u64) {
 
 /// Writes `text` as the inside of a JSON string (RFC 8259 section 7).
 pub fn escape(buffer: &mut Vec<u8>, text: &[u8]) {
-    if text.iter().all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\')) {
+    if text
+        .iter()
+        .all(|byte| matches!(byte, 0x20..=0x7e) && !matches!(byte, b'"' | b'\\'))
+    {
         return buffer.extend_from_slice(text);
     }
     for chunk in text.utf8_chunks() {

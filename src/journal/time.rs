@@ -34,7 +34,11 @@ impl Timestamp {
         let (days, rest) = (self.second / 86_400, self.second % 86_400);
         let (year, month, day) = civil(days);
         let parts = [(0..4, year), (5..7, month), (8..10, day)];
-        let clock = [(11..13, rest / 3_600), (14..16, rest / 60 % 60), (17..19, rest % 60)];
+        let clock = [
+            (11..13, rest / 3_600),
+            (14..16, rest / 60 % 60),
+            (17..19, rest % 60),
+        ];
         for (place, value) in parts.into_iter().chain(clock) {
             put(&mut self.text[place], value);
         }

@@ -107,9 +107,16 @@ impl Journal {
 
     fn write(self: &Rc<Self>, entry: &Entry, sent: u64) {
         let mut lines = self.lines.borrow_mut();
-        entry.write(&mut lines, self.timestamp.borrow_mut().of(SystemTime::now()), sent);
+        entry.write(
+            &mut lines,
+            self.timestamp.borrow_mut().of(SystemTime::now()),
+            sent,
+        );
         if lines.len() >= FULL {
-            self.stdout.send(std::mem::replace(&mut lines, Vec::with_capacity(FULL + 1024)));
+            self.stdout.send(std::mem::replace(
+                &mut lines,
+                Vec::with_capacity(FULL + 1024),
+            ));
         } else if !self.flushing.replace(true) {
             let journal = self.clone();
             spawn_local(async move {
@@ -153,18 +160,26 @@ impl Entry {
         self.cause = Some(Cause::ClientGone);
         self.asked.clear();
         let head = &request.head;
-        let field = |name: HeaderName| head.headers.get(name).map_or(&b""[..], HeaderValue::as_bytes);
+        let field = |name: HeaderName| {
+            head.headers
+                .get(name)
+                .map_or(&b""[..], HeaderValue::as_bytes)
+        };
         let mut line = Line::resume(&mut self.asked);
         line.text("path", head.uri.path().as_bytes());
         line.text("method", head.method.as_str().as_bytes());
         match content_length(&head.headers) {
             Some(length) => line.integer("req_content_length", length),
-            None if head.headers.contains_key(header::TRANSFER_ENCODING) => line.plain("req_content_length", -1),
+            None if head.headers.contains_key(header::TRANSFER_ENCODING) => {
+                line.plain("req_content_length", -1)
+            }
             None => line.integer("req_content_length", 0),
         }
         line.text("req_content_type", field(header::CONTENT_TYPE));
         match field(super::headers::X_FORWARDED_FOR) {
-            forwarded if forward_headers && !forwarded.is_empty() => line.text("remote_addr", forwarded),
+            forwarded if forward_headers && !forwarded.is_empty() => {
+                line.text("remote_addr", forwarded)
+            }
             _ => line.quoted("remote_addr", request.client.address),
         }
         line.text("user_agent", field(header::USER_AGENT));
@@ -184,7 +199,8 @@ impl Entry {
     }
 
     fn write(&self, lines: &mut Vec<u8>, time: &[u8], sent: u64) {
-        let text = |value: &Option<HeaderValue>| value.clone().unwrap_or(HeaderValue::from_static(""));
+        let text =
+            |value: &Option<HeaderValue>| value.clone().unwrap_or(HeaderValue::from_static(""));
         let took = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         let mut line = Line::begin(lines, time, "INFO", "Request");
         line.integer("status", u64::from(self.status));
@@ -230,7 +246,12 @@ impl Drop for Entry {
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {
-    headers.get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+    headers
+        .get(header::CONTENT_LENGTH)?
+        .to_str()
+        .ok()?
+        .parse()
+        .ok()
 }
 
 fn proto(version: Version) -> &'static [u8] {

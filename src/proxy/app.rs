@@ -35,7 +35,9 @@ struct Shared {
 
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Shared").field("state", &*self.state.borrow()).finish_non_exhaustive()
+        f.debug_struct("Shared")
+            .field("state", &*self.state.borrow())
+            .finish_non_exhaustive()
     }
 }
 
@@ -53,7 +55,9 @@ impl App {
 
     /// Tells the cores.
     pub fn set(&self, state: AppState) {
-        self.0.booting.store(state == AppState::Booting, Ordering::Release);
+        self.0
+            .booting
+            .store(state == AppState::Booting, Ordering::Release);
         self.0.state.send_replace(state);
     }
 
@@ -86,7 +90,12 @@ impl App {
     /// Waits until it does not boot any more.
     pub(super) async fn booted(&self) {
         // The sender is in our hands.
-        let _ = self.0.state.subscribe().wait_for(|state| *state != AppState::Booting).await;
+        let _ = self
+            .0
+            .state
+            .subscribe()
+            .wait_for(|state| *state != AppState::Booting)
+            .await;
     }
 
     /// Takes a place in the queue of held requests; none if it is full.

@@ -43,7 +43,13 @@ impl BadGateway {
         let path = self.path.as_ref()?;
         let file = File::open(path).ok()?;
         let metadata = file.metadata().ok().filter(Metadata::is_file)?;
-        let identity = (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+        let identity = (
+            metadata.dev(),
+            metadata.ino(),
+            metadata.size(),
+            metadata.mtime(),
+            metadata.mtime_nsec(),
+        );
         let mut read = self.read.borrow_mut();
         if let Some((known, page)) = &*read
             && *known == identity

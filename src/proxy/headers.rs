@@ -32,8 +32,14 @@ pub(super) struct Written {
 /// Writes the head of `request` as the app is to see it.
 pub(super) fn write(request: &Request, forward_headers: bool, out: &mut Vec<u8>) -> Written {
     let head = &request.head;
-    let upgrade = request.upgrade.as_ref().and_then(|_| upgrade_token(&head.headers));
-    let target = head.uri.path_and_query().map_or("/", |target| target.as_str());
+    let upgrade = request
+        .upgrade
+        .as_ref()
+        .and_then(|_| upgrade_token(&head.headers));
+    let target = head
+        .uri
+        .path_and_query()
+        .map_or("/", |target| target.as_str());
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
     out.extend_from_slice(target.as_bytes());
@@ -139,7 +145,17 @@ fn is_ours_in_place(name: &str) -> bool {
 }
 
 fn is_ours(dashed: &str) -> bool {
-    is_ours_in_place(dashed) || matches!(dashed, "x-request-start" | "content-length" | "content-type" | "x-real-ip" | "x-forwarded-port" | "x-forwarded-ssl" | "x-forwarded-scheme")
+    is_ours_in_place(dashed)
+        || matches!(
+            dashed,
+            "x-request-start"
+                | "content-length"
+                | "content-type"
+                | "x-real-ip"
+                | "x-forwarded-port"
+                | "x-forwarded-ssl"
+                | "x-forwarded-scheme"
+        )
 }
 
 /// The fields that `Connection` names (RFC 9110 section 7.6.1).
@@ -149,7 +165,10 @@ impl<'a> Named<'a> {
     fn by(headers: &'a HeaderMap) -> Self {
         let mut names = Vec::new();
         for value in headers.get_all(header::CONNECTION) {
-            let options = value.as_bytes().split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            let options = value
+                .as_bytes()
+                .split(|byte| *byte == b',')
+                .map(<[u8]>::trim_ascii);
             names.extend(options.filter(|option| !is_connection_option(option)));
         }
         Self(names)
@@ -158,8 +177,18 @@ impl<'a> Named<'a> {
     /// What is end-to-end by definition cannot be named away: a request without its length would be another request.
     fn names(&self, name: &HeaderName) -> bool {
         !self.0.is_empty()
-            && !matches!(*name, header::CONTENT_LENGTH | header::HOST | header::CONTENT_TYPE | header::COOKIE | header::AUTHORIZATION)
-            && self.0.iter().any(|named| named.eq_ignore_ascii_case(name.as_ref()))
+            && !matches!(
+                *name,
+                header::CONTENT_LENGTH
+                    | header::HOST
+                    | header::CONTENT_TYPE
+                    | header::COOKIE
+                    | header::AUTHORIZATION
+            )
+            && self
+                .0
+                .iter()
+                .any(|named| named.eq_ignore_ascii_case(name.as_ref()))
     }
 }
 
@@ -185,18 +214,40 @@ fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
     }
     display(out, request.client.address.ip());
     out.extend_from_slice(b"\r\n");
-    let kept = |name| headers.get(name).map(HeaderValue::as_bytes).filter(|value| keep && !value.is_empty());
-    field(out, X_FORWARDED_HOST.as_str(), kept(X_FORWARDED_HOST).unwrap_or(host));
-    let proto: &[u8] = if request.client.secure { b"https" } else { b"http" };
-    field(out, X_FORWARDED_PROTO.as_str(), kept(X_FORWARDED_PROTO).unwrap_or(proto));
+    let kept = |name| {
+        headers
+            .get(name)
+            .map(HeaderValue::as_bytes)
+            .filter(|value| keep && !value.is_empty())
+    };
+    field(
+        out,
+        X_FORWARDED_HOST.as_str(),
+        kept(X_FORWARDED_HOST).unwrap_or(host),
+    );
+    let proto: &[u8] = if request.client.secure {
+        b"https"
+    } else {
+        b"http"
+    };
+    field(
+        out,
+        X_FORWARDED_PROTO.as_str(),
+        kept(X_FORWARDED_PROTO).unwrap_or(proto),
+    );
 }
 
 /// When the request came in, in milliseconds since 1970, for the app's queue-time metrics; kept if it is there.
 fn request_start(out: &mut Vec<u8>, headers: &HeaderMap) {
-    if headers.get(X_REQUEST_START).is_some_and(|value| !value.is_empty()) {
+    if headers
+        .get(X_REQUEST_START)
+        .is_some_and(|value| !value.is_empty())
+    {
         return;
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
     out.extend_from_slice(b"x-request-start: t=");
     display(out, now.as_millis());
     out.extend_from_slice(b"\r\n");
@@ -228,7 +279,12 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
             .0
             .into_iter()
             .filter_map(|name| HeaderName::from_bytes(name).ok())
-            .filter(|name| !matches!(*name, header::CONTENT_LENGTH | header::CONTENT_TYPE | header::SET_COOKIE))
+            .filter(|name| {
+                !matches!(
+                    *name,
+                    header::CONTENT_LENGTH | header::CONTENT_TYPE | header::SET_COOKIE
+                )
+            })
             .collect();
         for name in named {
             headers.remove(name);
@@ -238,7 +294,13 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     let hop = |name: &HeaderName| {
         matches!(
             name.as_str(),
-            "keep-alive" | "proxy-connection" | "proxy-authenticate" | "proxy-authorization" | "te" | "transfer-encoding" | "upgrade"
+            "keep-alive"
+                | "proxy-connection"
+                | "proxy-authenticate"
+                | "proxy-authorization"
+                | "te"
+                | "transfer-encoding"
+                | "upgrade"
         )
     };
     // Most answers have none, and one pass finds that out.

@@ -25,7 +25,9 @@ impl<H> Health<H> {
     fn answers(&self, request: &Request) -> bool {
         self.path.as_ref().is_some_and(|path| {
             let head = &request.head;
-            self.watch.leaving() && matches!(head.method, Method::GET | Method::HEAD) && head.uri.path() == path
+            self.watch.leaving()
+                && matches!(head.method, Method::GET | Method::HEAD)
+                && head.uri.path() == path
         })
     }
 }
@@ -33,7 +35,11 @@ impl<H> Health<H> {
 impl<H: Handler> Handler for Health<H> {
     async fn handle(&self, request: Box<Request>) -> Response {
         if self.answers(&request) {
-            return retry_after(answer(StatusCode::SERVICE_UNAVAILABLE, Cause::HealthDraining, "stopping\n"));
+            return retry_after(answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Cause::HealthDraining,
+                "stopping\n",
+            ));
         }
         self.next.handle(request).await
     }

@@ -16,7 +16,12 @@ const MOST: usize = 1_000;
 const BOOTING: &str = "The app is still starting. Try again in a moment.\n";
 
 /// Lets a request pass once the app is up; an answer if it is not to wait, or has waited long enough.
-pub(super) async fn hold(app: &App, page: &BadGateway, limit: Duration, request: &Request) -> Option<Response> {
+pub(super) async fn hold(
+    app: &App,
+    page: &BadGateway,
+    limit: Duration,
+    request: &Request,
+) -> Option<Response> {
     if !app.is_booting() {
         return None;
     }
@@ -47,6 +52,8 @@ fn is_navigation(request: &Request) -> bool {
 
 /// Browsers name HTML first; tools say `*/*`.
 fn prefers_html(headers: &HeaderMap) -> bool {
-    let accept = headers.get(header::ACCEPT).map_or(&b""[..], |accept| accept.as_bytes());
+    let accept = headers
+        .get(header::ACCEPT)
+        .map_or(&b""[..], |accept| accept.as_bytes());
     accept.trim_ascii_start().starts_with(b"text/html")
 }

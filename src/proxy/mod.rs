@@ -26,8 +26,8 @@ pub use app::{App, AppState};
 pub use probe::Probe;
 
 use self::{
-    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse, request_id::RequestIds,
-    reverse_proxy::ReverseProxy,
+    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
+    request_id::RequestIds, reverse_proxy::ReverseProxy,
 };
 use crate::{drain::Watch, handler::Handler, journal::Stdout};
 
@@ -57,11 +57,15 @@ pub struct Settings {
 }
 
 /// The request path of one core, on the thread of that core. `stdout` takes the access log.
-pub fn stack(settings: &Settings, app: App, stdout: Stdout, watch: Watch) -> impl Handler + 'static {
+pub fn stack(settings: &Settings, app: App, stdout: Stdout, watch: Watch) -> impl Handler + use<> {
     let path = ReverseProxy::new(settings, app, watch.clone());
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
-    let path = AccessLog::new(settings.log_requests.then_some(stdout), settings.forward_headers, path);
+    let path = AccessLog::new(
+        settings.log_requests.then_some(stdout),
+        settings.forward_headers,
+        path,
+    );
     RequestIds::new(path)
 }

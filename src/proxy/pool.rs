@@ -63,14 +63,20 @@ impl Pool {
     /// Closes connections as they age out; ends when none is left.
     async fn tend(self: Rc<Self>) {
         loop {
-            let oldest = self.idle.borrow().first().map(|idle| idle.connection.idle_since);
+            let oldest = self
+                .idle
+                .borrow()
+                .first()
+                .map(|idle| idle.connection.idle_since);
             let Some(oldest) = oldest else {
                 self.tended.set(false);
                 return;
             };
             tokio::time::sleep_until((oldest + self.limit).into()).await;
             let now = Instant::now();
-            let alive = |idle: &Idle| now < idle.connection.idle_since + self.limit && !idle.connection.is_stale();
+            let alive = |idle: &Idle| {
+                now < idle.connection.idle_since + self.limit && !idle.connection.is_stale()
+            };
             self.idle.borrow_mut().retain(alive);
         }
     }

@@ -29,18 +29,32 @@ impl Probe {
         let head = format!(
             "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: thrust\r\naccept: */*\r\nx-forwarded-proto: https\r\nconnection: close\r\n\r\n"
         );
-        Some(Self { head: head.into_bytes() })
+        Some(Self {
+            head: head.into_bytes(),
+        })
     }
 
     /// Whether the app at `address` answers with a status below 400.
     pub async fn ask(self, address: Address, watch: Watch) -> bool {
         let asked = async {
             let connection = Connection::connect(&address).await.ok()?;
-            let exchange: Exchange<RequestBody> =
-                Exchange::new(connection, Method::GET, self.head, None, false, HeaderMap::new(), watch);
-            let (answer, _) = exchange.run(&std::rc::Rc::new(Once), None, |_| {}).await.ok()?;
+            let exchange: Exchange<RequestBody> = Exchange::new(
+                connection,
+                Method::GET,
+                self.head,
+                None,
+                false,
+                HeaderMap::new(),
+                watch,
+            );
+            let (answer, _) = exchange
+                .run(&std::rc::Rc::new(Once), None, |_| {})
+                .await
+                .ok()?;
             let status = match &answer {
-                Answer::Whole(head, _) | Answer::Streaming(head, _) | Answer::Switched(head, _) => head.status,
+                Answer::Whole(head, _) | Answer::Streaming(head, _) | Answer::Switched(head, _) => {
+                    head.status
+                }
             };
             Some(status.as_u16() < 400)
         };

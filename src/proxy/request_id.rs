@@ -38,10 +38,16 @@ impl<H> RequestIds<H> {
         let high = high & !0xf000 | 0x4000;
         let low = low & !(0b11 << 62) | 0b10 << 62;
         let mut text = [b'-'; 36];
-        let hex = |value: u64, nibble: usize| b"0123456789abcdef"[(value >> (60 - 4 * nibble)) as usize & 0xf];
+        let hex = |value: u64, nibble: usize| {
+            b"0123456789abcdef"[(value >> (60 - 4 * nibble)) as usize & 0xf]
+        };
         let places = [0..8, 9..13, 14..18, 19..23, 24..36].into_iter().flatten();
         for (nibble, place) in places.enumerate() {
-            text[place] = if nibble < 16 { hex(high, nibble) } else { hex(low, nibble - 16) };
+            text[place] = if nibble < 16 {
+                hex(high, nibble)
+            } else {
+                hex(low, nibble - 16)
+            };
         }
         RequestId::Made(text)
     }
@@ -61,13 +67,16 @@ impl<H> RequestIds<H> {
 fn kept(headers: &HeaderMap) -> Option<&HeaderValue> {
     let value = headers.get(NAME)?;
     let bytes = value.as_bytes();
-    let plain = bytes.iter().all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
+    let plain = bytes
+        .iter()
+        .all(|byte| byte.is_ascii_graphic() && !matches!(byte, b'"' | b'\\'));
     (plain && !bytes.is_empty() && bytes.len() <= LONGEST).then_some(value)
 }
 
 impl<H: Handler> Handler for RequestIds<H> {
     async fn handle(&self, mut request: Box<Request>) -> Response {
-        request.id = kept(&request.head.headers).map_or_else(|| self.create(), |value| RequestId::Kept(value.clone()));
+        request.id = kept(&request.head.headers)
+            .map_or_else(|| self.create(), |value| RequestId::Kept(value.clone()));
         self.next.handle(request).await
     }
 }
@@ -79,7 +88,9 @@ mod tests {
     #[test]
     fn ids_are_version_4_uuids_and_differ() {
         let ids = RequestIds::new(());
-        let texts: std::collections::HashSet<_> = (0..1000).map(|_| ids.create().as_bytes().to_vec()).collect();
+        let texts: std::collections::HashSet<_> = (0..1000)
+            .map(|_| ids.create().as_bytes().to_vec())
+            .collect();
         assert_eq!(texts.len(), 1000);
         for text in texts {
             let text = String::from_utf8(text).unwrap();
@@ -99,7 +110,14 @@ mod tests {
             kept(&headers).is_some()
         };
         assert!(kept_of(b"abc-123.:/+="));
-        for bad in [&b""[..], b"a b", b"a\"b", b"a\\b", b"\xff", "x".repeat(201).as_bytes()] {
+        for bad in [
+            &b""[..],
+            b"a b",
+            b"a\"b",
+            b"a\\b",
+            b"\xff",
+            "x".repeat(201).as_bytes(),
+        ] {
             assert!(!kept_of(bad), "{bad:?}");
         }
     }

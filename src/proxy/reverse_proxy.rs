@@ -1,12 +1,6 @@
 //! The end of the path: asks the app.
 
-use std::{
-    cell::RefCell,
-    io,
-    rc::Rc,
-    time::Duration,
-};
-
+use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use tokio::task::spawn_local;
@@ -22,7 +16,9 @@ use super::{
 };
 use crate::{
     drain::Watch,
-    handler::{Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer},
+    handler::{
+        Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer,
+    },
     http1::{Answer, Connection, Exchange, ExchangeError, Head},
 };
 
@@ -96,7 +92,13 @@ impl ReverseProxy {
         let mut head = self.spare_heads.borrow_mut().pop().unwrap_or_default();
         head.clear();
         let written = headers::write(&request, self.forward_headers, &mut head);
-        let Request { head: parts, body, client, upgrade, .. } = *request;
+        let Request {
+            head: parts,
+            body,
+            client,
+            upgrade,
+            ..
+        } = *request;
         let rest = Rest {
             method: parts.method,
             client,
@@ -110,7 +112,16 @@ impl ReverseProxy {
                 Ok(connection) => connection,
                 Err(failure) => return Err((failure, rest.client)),
             };
-            let asked = self.exchange(connection, &rest, head, body.take(), written, std::mem::take(&mut scratch)).await;
+            let asked = self
+                .exchange(
+                    connection,
+                    &rest,
+                    head,
+                    body.take(),
+                    written,
+                    std::mem::take(&mut scratch),
+                )
+                .await;
             match asked {
                 Ok((answer, room)) => {
                     self.keep(room);
@@ -138,8 +149,20 @@ impl ReverseProxy {
         written: Written,
         scratch: HeaderMap,
     ) -> Result<(Answer<RequestBody>, Vec<u8>), ExchangeError<Refusal>> {
-        let exchange = Exchange::new(connection, rest.method.clone(), head, body, written.chunked, scratch, self.watch.clone());
-        exchange.run(&self.pool, self.response_timeout, |interim| pass_on(interim, &rest.client)).await
+        let exchange = Exchange::new(
+            connection,
+            rest.method.clone(),
+            head,
+            body,
+            written.chunked,
+            scratch,
+            self.watch.clone(),
+        );
+        exchange
+            .run(&self.pool, self.response_timeout, |interim| {
+                pass_on(interim, &rest.client)
+            })
+            .await
     }
 
     fn keep(&self, head: Vec<u8>) {
@@ -158,7 +181,9 @@ impl ReverseProxy {
         };
         let connecting = Connection::connect(&address);
         let connected = match self.connect_timeout {
-            Some(limit) => tokio::time::timeout(limit, connecting).await.map_err(|_| Failure::ConnectTimeout)?,
+            Some(limit) => tokio::time::timeout(limit, connecting)
+                .await
+                .map_err(|_| Failure::ConnectTimeout)?,
             None => connecting.await,
         };
         connected.map_err(|error| {
@@ -202,29 +227,49 @@ impl ReverseProxy {
         if let Failure::Refused(error) = failure {
             tracing::debug!(%error, "the app refused a connection");
         }
-        let away = matches!(failure, Failure::Refused(_) | Failure::Closed | Failure::Gone);
+        let away = matches!(
+            failure,
+            Failure::Refused(_) | Failure::Closed | Failure::Gone
+        );
         if away && self.app.is_stopping() {
-            let gone = answer(StatusCode::SERVICE_UNAVAILABLE, Cause::Draining, "This server is stopping. Try again.\n");
+            let gone = answer(
+                StatusCode::SERVICE_UNAVAILABLE,
+                Cause::Draining,
+                "This server is stopping. Try again.\n",
+            );
             return closing(retry_after(gone));
         }
         let bad_gateway = |cause, text| self.page.answer(cause, text);
         match failure {
-            Failure::Refused(_) => bad_gateway(Cause::UpstreamRefused, "The app does not accept connections.\n"),
-            Failure::Closed => bad_gateway(Cause::UpstreamClosed, "The app closed the connection without an answer.\n"),
-            Failure::BadResponse => bad_gateway(Cause::UpstreamBadResponse, "The app's answer is not HTTP.\n"),
+            Failure::Refused(_) => bad_gateway(
+                Cause::UpstreamRefused,
+                "The app does not accept connections.\n",
+            ),
+            Failure::Closed => bad_gateway(
+                Cause::UpstreamClosed,
+                "The app closed the connection without an answer.\n",
+            ),
+            Failure::BadResponse => bad_gateway(
+                Cause::UpstreamBadResponse,
+                "The app's answer is not HTTP.\n",
+            ),
             Failure::Gone => bad_gateway(Cause::UpstreamGone, "The app has exited.\n"),
-            Failure::ConnectTimeout | Failure::ResponseTimeout => {
-                answer(StatusCode::GATEWAY_TIMEOUT, Cause::UpstreamTimeout, "The app did not answer in time.\n")
-            }
+            Failure::ConnectTimeout | Failure::ResponseTimeout => answer(
+                StatusCode::GATEWAY_TIMEOUT,
+                Cause::UpstreamTimeout,
+                "The app did not answer in time.\n",
+            ),
             Failure::Body(Refusal::TooLarge) => too_large(),
             Failure::Body(Refusal::TimedOut) => closing(answer(
                 StatusCode::REQUEST_TIMEOUT,
                 Cause::BodyTimeout,
                 "nothing more of the request's body arrived in time\n",
             )),
-            Failure::Body(Refusal::Broken) => {
-                closing(answer(StatusCode::BAD_REQUEST, Cause::BadRequest, "the request's body is malformed\n"))
-            }
+            Failure::Body(Refusal::Broken) => closing(answer(
+                StatusCode::BAD_REQUEST,
+                Cause::BadRequest,
+                "the request's body is malformed\n",
+            )),
         }
     }
 }
@@ -266,4 +311,3 @@ fn pass_on(interim: &Head, client: &Client) {
         client.connection.interim(interim.status, &headers);
     }
 }
-

@@ -82,7 +82,10 @@ impl Acceptor {
             }
         };
         let doors = &self.doors;
-        let called = last_call(self.listener, deadline, patience, |socket, peer| doors.send(socket, peer)).await;
+        let called = last_call(self.listener, deadline, patience, |socket, peer| {
+            doors.send(socket, peer)
+        })
+        .await;
         Closed {
             address,
             accepted_late: called.accepted_late,

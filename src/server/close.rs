@@ -45,7 +45,9 @@ fn poll_discard(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usi
 /// The answer to a head that did not become whole in time (RFC 9110 section 15.5.9).
 pub(super) fn request_timeout(stream: &TcpStream) {
     let date = httpdate::fmt_http_date(SystemTime::now());
-    let text = format!("HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n");
+    let text = format!(
+        "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n"
+    );
     // The buffer of a socket that nothing was written to takes it whole; if it does not, the client is gone.
     let _ = stream.try_write(text.as_bytes());
 }
@@ -53,6 +55,10 @@ pub(super) fn request_timeout(stream: &TcpStream) {
 /// Whether bytes wait in the kernel. The runtime's view may be behind, and a request that has arrived is not dropped.
 pub(super) fn buffered(socket: RawFd) -> bool {
     let mut byte = [0];
-    let peeked = recv(socket, &mut byte, MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT);
+    let peeked = recv(
+        socket,
+        &mut byte,
+        MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+    );
     matches!(peeked, Ok(1..))
 }

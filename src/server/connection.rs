@@ -130,7 +130,12 @@ impl<H: Handler + 'static> Connection<H> {
         (parts.io.into_inner().into_stream(), parts.read_buf, leave)
     }
 
-    fn poll_talk<F>(&self, mut http: Pin<&mut F>, clock: &mut Clock, cx: &mut Context<'_>) -> Poll<Leave>
+    fn poll_talk<F>(
+        &self,
+        mut http: Pin<&mut F>,
+        clock: &mut Clock,
+        cx: &mut Context<'_>,
+    ) -> Poll<Leave>
     where
         F: Future<Output = hyper::Result<()>>,
     {
@@ -223,14 +228,15 @@ async fn answer<H: Handler>(
     let (mut head, incoming) = request.into_parts();
     let body = RequestBody::new(incoming, &state);
     let arrived = state.begin(!http_body::Body::is_end_stream(&body), closes(&head));
-    let (slot, upgrade) = if head.headers.contains_key(header::UPGRADE) && head.version == Version::HTTP_11 {
-        // hyper's own promise of the connection is not used.
-        head.extensions.clear();
-        let (slot, upgrade) = Upgrade::pair();
-        (Some(slot), Some(upgrade))
-    } else {
-        (None, None)
-    };
+    let (slot, upgrade) =
+        if head.headers.contains_key(header::UPGRADE) && head.version == Version::HTTP_11 {
+            // hyper's own promise of the connection is not used.
+            head.extensions.clear();
+            let (slot, upgrade) = Upgrade::pair();
+            (Some(slot), Some(upgrade))
+        } else {
+            (None, None)
+        };
     let client = Client {
         address: state.peer,
         arrived,
@@ -258,27 +264,39 @@ async fn answer<H: Handler>(
 
 /// What the stage of the stop, and the kind of the response, mean for its connection.
 fn settle(state: &State, response: &mut Response) {
-    let event_stream = response.headers().get(header::CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
-    });
+    let event_stream = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|value| {
+            let value = value.as_bytes();
+            value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
+        });
     if event_stream {
         state.becomes_stream();
     }
     if state.watch.leaving() {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        response
+            .headers_mut()
+            .insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
 }
 
 /// Whether the client will not use its connection again (RFC 9112 section 9.3).
 fn closes(head: &http::request::Parts) -> bool {
     let says = |option: &[u8]| {
-        head.headers.get_all(header::CONNECTION).iter().any(|value| {
-            let mut options = value.as_bytes().split(|byte| *byte == b',');
-            options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
-        })
+        head.headers
+            .get_all(header::CONNECTION)
+            .iter()
+            .any(|value| {
+                let mut options = value.as_bytes().split(|byte| *byte == b',');
+                options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
+            })
     };
-    if head.version == Version::HTTP_10 { !says(b"keep-alive") } else { says(b"close") }
+    if head.version == Version::HTTP_10 {
+        !says(b"keep-alive")
+    } else {
+        says(b"close")
+    }
 }
 
 /// A response's body that tells its connection when it ends.
@@ -291,7 +309,10 @@ impl http_body::Body for Tracked {
     type Data = Bytes;
     type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         Pin::new(&mut self.body).poll_frame(cx)
     }
 

@@ -69,8 +69,12 @@ pub(super) fn run<H, F>(
     }
 }
 
-async fn serve<H, F>(settings: &Settings, watch: Watch, stack: F, mut arrivals: mpsc::UnboundedReceiver<Arrival>)
-where
+async fn serve<H, F>(
+    settings: &Settings,
+    watch: Watch,
+    stack: F,
+    mut arrivals: mpsc::UnboundedReceiver<Arrival>,
+) where
     H: Handler + 'static,
     F: Fn(Watch) -> H,
 {
@@ -121,7 +125,13 @@ impl<H: Handler + 'static> Core<H> {
             admitted,
         } = arrival;
         let open = self.watch.open(Kind::Connection);
-        let state = State::new(peer, socket.as_raw_fd(), at, self.timeouts, self.watch.clone());
+        let state = State::new(
+            peer,
+            socket.as_raw_fd(),
+            at,
+            self.timeouts,
+            self.watch.clone(),
+        );
         let state = Rc::new(state);
         let place = self.registry.enter(state.clone());
         if self.watch.leaving() {

@@ -70,7 +70,11 @@ impl Server {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start<H, F>(settings: &Settings, seeds: Vec<WatchSeed>, stack: F) -> std::io::Result<Self>
+    pub fn start<H, F>(
+        settings: &Settings,
+        seeds: Vec<WatchSeed>,
+        stack: F,
+    ) -> std::io::Result<Self>
     where
         H: Handler + 'static,
         F: Fn(Watch) -> H + Clone + Send + 'static,
@@ -92,8 +96,18 @@ impl Server {
     }
 
     /// The acceptor of `listener`, which hands its connections to these cores.
-    pub fn acceptor(&self, listener: listener::Listener, gate: Gate, settings: &Settings) -> Acceptor {
-        Acceptor::new(listener, gate, self.senders.clone(), settings.max_connections)
+    pub fn acceptor(
+        &self,
+        listener: listener::Listener,
+        gate: Gate,
+        settings: &Settings,
+    ) -> Acceptor {
+        Acceptor::new(
+            listener,
+            gate,
+            self.senders.clone(),
+            settings.max_connections,
+        )
     }
 
     /// Lets the cores end and waits for them, at most until `deadline`.

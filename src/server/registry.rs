@@ -90,7 +90,11 @@ impl Registry {
     fn tell_if_seen(&self) {
         if self.unseen.get() == 0 && self.stage.get() > Stage::Serving {
             let slots = self.slots.borrow();
-            let oldest = slots.iter().flatten().filter_map(|state| state.in_flight_since()).min();
+            let oldest = slots
+                .iter()
+                .flatten()
+                .filter_map(|state| state.in_flight_since())
+                .min();
             self.watch.show(self.stage.get(), oldest);
         }
     }

@@ -234,7 +234,8 @@ impl State {
     pub(super) fn deadline(&self) -> Option<Instant> {
         let of = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         if self.in_flight() {
-            let body = of(self.body_wait.get(), self.timeouts.read).filter(|_| !self.body_timed_out.get());
+            let body =
+                of(self.body_wait.get(), self.timeouts.read).filter(|_| !self.body_timed_out.get());
             let write = of(self.write_wait.get(), self.timeouts.write);
             return earliest(body, write);
         }
@@ -273,7 +274,11 @@ impl State {
             };
         }
         if self.head_pending() {
-            return if over(self.head_since.get(), self.timeouts.read) { Due::Head } else { Due::Nothing };
+            return if over(self.head_since.get(), self.timeouts.read) {
+                Due::Head
+            } else {
+                Due::Nothing
+            };
         }
         let (since, limit) = if self.touched.get() {
             (self.idle_since.get(), self.timeouts.idle)
@@ -295,7 +300,8 @@ impl State {
     /// connection is young; lets it go otherwise.
     pub(super) fn update_hold(&self, buffered: bool) {
         let young = !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG;
-        let arriving = !self.in_flight() && !self.ended.get() && (self.head_pending() || buffered || young);
+        let arriving =
+            !self.in_flight() && !self.ended.get() && (self.head_pending() || buffered || young);
         self.held_young.set(young);
         let mut hold = self.hold.borrow_mut();
         if !arriving {
@@ -366,6 +372,8 @@ impl Downstream for State {
 
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("peer", &self.peer).finish_non_exhaustive()
+        f.debug_struct("State")
+            .field("peer", &self.peer)
+            .finish_non_exhaustive()
     }
 }

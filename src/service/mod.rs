@@ -1,4 +1,300 @@
-//! The life: owns the front and the child, and stops them in the right order.
+//! The life: on a stop signal it drains, then relays, then waits.
+//!
+//! [`Service::start`] has the one fixed order of starting, [`Service::run`] the one loop; what follows what is decided in
+//! [`lifecycle`] alone.
 
+pub mod deadlines;
+pub mod lifecycle;
 pub mod repeats;
 pub mod signals;
+mod start;
+mod stop;
+
+use std::{
+    future::{Future, pending},
+    pin::Pin,
+    rc::Rc,
+    time::Instant,
+};
+
+use tokio::{
+    sync::{oneshot, watch},
+    task::JoinHandle,
+};
+
+pub use self::start::StartError;
+use self::{
+    deadlines::{Budget, Plan},
+    lifecycle::{Event, Phase},
+    repeats::{Repeats, Verdict},
+    signals::{Heard, Signals},
+};
+use crate::{
+    config::Lifecycle,
+    drain::{Drain, Ended},
+    proxy::{App, AppState},
+    server::{self, Closed, Server, last_call::Patience, listener::Bound},
+    upstream::{
+        Exit, Name, Upstream,
+        readiness::{Change, Readiness},
+    },
+};
+
+/// Something that is under way.
+type Pending = Pin<Box<dyn Future<Output = Done>>>;
+
+/// Owns the HTTP front and the child.
+pub struct Service {
+    phase: watch::Sender<Phase>,
+    settings: Lifecycle,
+    front_settings: server::Settings,
+    budget: Budget,
+    signals: Signals,
+    repeats: Repeats,
+    front: Front,
+    server: Option<Server>,
+    upstream: Upstream,
+    readiness: Readiness,
+    app: App,
+    drain: Rc<Drain>,
+    /// Whether the last call is under way.
+    closing: bool,
+    /// Since when requests are awaited.
+    draining: Option<Instant>,
+    /// How much was cut at the end.
+    cut: usize,
+    /// What is under way: the delay, the drain, the last responses.
+    pending: Pending,
+    /// When the phase gives up waiting, and what happens then.
+    alarm: Option<(Instant, Event)>,
+    reminder: Option<Instant>,
+    stop: Option<Stop>,
+    started: Instant,
+}
+
+/// The front listener, as far as it has come.
+enum Front {
+    /// Bound; it listens once the app is ready (`WAIT_FOR_TARGET_PORT`).
+    Held(Bound),
+    /// Taking connections in; the order closes it.
+    Open {
+        order: oneshot::Sender<(Instant, Patience)>,
+        closed: JoinHandle<Closed>,
+    },
+    Gone,
+}
+
+/// What was under way and has ended.
+enum Done {
+    Closed(Closed),
+    NothingToClose,
+    Drained(Ended),
+    Finished {
+        /// What was still open when everything was cut.
+        cut: usize,
+    },
+}
+
+/// A stop under way.
+#[derive(Clone, Copy, Debug)]
+struct Stop {
+    /// The signal that began it.
+    signal: i32,
+    /// Whether the terminal has sent it to the child already.
+    delivered: bool,
+    began: Instant,
+    plan: Plan,
+    /// When the current step began.
+    step: Instant,
+}
+
+impl std::fmt::Debug for Service {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Service")
+            .field("phase", &*self.phase.borrow())
+            .field("upstream", &self.upstream)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Service {
+    /// Where it is in its life, and every change of it.
+    pub fn phase(&self) -> watch::Receiver<Phase> {
+        self.phase.subscribe()
+    }
+
+    /// The child's pid, while it has one.
+    pub fn pid(&self) -> Option<i32> {
+        self.upstream.pid()
+    }
+
+    /// Lives until the child is gone; the exit code.
+    pub async fn run(mut self) -> u8 {
+        loop {
+            let event = self.next_event().await;
+            let before = *self.phase.borrow();
+            let (phase, action) = before.on(event);
+            if phase != before {
+                tracing::debug!(from = ?before, to = ?phase, "phase");
+                self.phase.send_replace(phase);
+            }
+            self.perform(action).await;
+            if let Phase::Exited { code } = phase {
+                return self.end(code).await;
+            }
+        }
+    }
+
+    async fn next_event(&mut self) -> Event {
+        loop {
+            let alarm = self.alarm;
+            let reminder = self.reminder;
+            tokio::select! {
+                // The child's status wins over a signal that came with it, and a signal over everything else.
+                biased;
+                heard = self.signals.next() => if let Some(event) = self.on_signal(heard) {
+                    return event;
+                },
+                done = &mut self.pending => {
+                    self.pending = Box::pin(pending());
+                    return self.on_done(done);
+                }
+                event = ring(alarm) => {
+                    self.alarm = None;
+                    return self.on_alarm(event);
+                }
+                () = sleep_until(reminder) => self.remind(),
+                change = self.readiness.changed(), if self.upstream.pid().is_some() => {
+                    if let Some(event) = self.on_change(change) {
+                        return event;
+                    }
+                }
+            }
+        }
+    }
+
+    fn on_signal(&mut self, heard: Heard) -> Option<Event> {
+        match heard {
+            Heard::Child => self.upstream.reap().map(|exit| self.on_exit(exit)),
+            Heard::Forward { signal, terminal } => {
+                self.forward(signal, terminal);
+                None
+            }
+            Heard::Stop { signal, terminal } => {
+                tracing::info!(signal = %Name(signal), terminal, "signal received");
+                Some(self.on_stop(signal, terminal))
+            }
+        }
+    }
+
+    fn on_stop(&mut self, signal: i32, terminal: bool) -> Event {
+        let now = Instant::now();
+        let verdict = self.repeats.hear(signal, terminal, now);
+        let delivered = terminal && !self.upstream.own_group();
+        let plan = || self.budget.plan(now, self.is_delayed());
+        let stop = Stop {
+            signal,
+            delivered,
+            began: now,
+            plan: plan(),
+            step: now,
+        };
+        self.stop.get_or_insert(stop);
+        match verdict {
+            Verdict::Stop(_) => Event::Stop {
+                delay: self.is_delayed(),
+            },
+            Verdict::Repeat => Event::Repeat,
+            Verdict::Force => Event::Force,
+            Verdict::Kill => Event::Kill,
+        }
+    }
+
+    /// Whoever presses Ctrl-C does not want to wait for load balancers.
+    fn is_delayed(&self) -> bool {
+        let starting = *self.phase.borrow() == Phase::Starting;
+        !self.budget.delay.is_zero() && self.upstream.own_group() && !starting
+    }
+
+    fn on_exit(&mut self, exit: Exit) -> Event {
+        let since = self.stop.map_or(self.started, |stop| stop.step);
+        tracing::info!(status = %exit, took_ms = millis(since), "child exited");
+        let code = exit.code();
+        let code = self
+            .settings
+            .exit_code_remap
+            .get(&code)
+            .copied()
+            .unwrap_or(code);
+        Event::ChildExited { code }
+    }
+
+    /// Hands a signal to the child, unless the terminal has done so.
+    fn forward(&self, signal: i32, terminal: bool) {
+        if terminal && !self.upstream.own_group() {
+            return;
+        }
+        tracing::debug!(signal = %Name(signal), "forwarding signal");
+        self.send(signal);
+    }
+
+    fn send(&self, signal: i32) {
+        if let Err(error) = self.upstream.signal(signal) {
+            tracing::error!(signal = %Name(signal), %error, "cannot signal the app");
+        }
+    }
+
+    fn on_change(&mut self, change: Change) -> Option<Event> {
+        match change {
+            Change::Ready(address) => {
+                tracing::info!(addr = %address, after_ms = millis(self.started), "app ready");
+                self.app.set(AppState::Found(address));
+                let starting = *self.phase.borrow() == Phase::Starting;
+                starting.then(|| self.open_front())
+            }
+            Change::NotAccepting => {
+                tracing::warn!("app not accepting");
+                None
+            }
+        }
+    }
+
+    /// Starts accepting, if that was held back.
+    fn open_front(&mut self) -> Event {
+        match std::mem::replace(&mut self.front, Front::Gone) {
+            Front::Held(bound) => match self.listen(bound) {
+                Ok(()) => Event::AppReady,
+                Err(error) => {
+                    tracing::error!(%error, "cannot listen");
+                    Event::StartFailed
+                }
+            },
+            front => {
+                self.front = front;
+                Event::AppReady
+            }
+        }
+    }
+}
+
+async fn ring(alarm: Option<(Instant, Event)>) -> Event {
+    match alarm {
+        Some((at, event)) => {
+            tokio::time::sleep_until(at.into()).await;
+            event
+        }
+        None => pending().await,
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => pending().await,
+    }
+}
+
+/// Whole milliseconds since `at`, for the log.
+fn millis(at: Instant) -> u64 {
+    u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,130 @@
+//! The shutdown budget: every instant of a stop, computed once when its signal comes; pure.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+/// How long the child gets to stop after a failed start, where UPSTREAM_STOP_TIMEOUT does not say.
+pub const ABANDONED: Duration = Duration::from_secs(10);
+
+/// How long a killed child may take to be reaped.
+pub const KILLED: Duration = Duration::from_secs(5);
+
+/// How long responses that no longer need the child may take once it is gone.
+pub const FINISHING: Duration = Duration::from_secs(5);
+
+/// What a stop may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Budget {
+    /// `HTTP_DRAIN_DELAY`.
+    pub delay: Duration,
+    /// `HTTP_DRAIN_TIMEOUT`.
+    pub drain: Duration,
+    /// `UPSTREAM_STOP_TIMEOUT`; none waits for ever.
+    pub stop: Option<Duration>,
+}
+
+/// The instants of one stop.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// When the listeners are closed.
+    pub close_at: Instant,
+    /// When the waiting for requests ends: shared by all listeners and connections, closing included.
+    pub relay_by: Instant,
+}
+
+impl Budget {
+    /// The plan of a stop that was asked for at `now`; without `delayed` there is no delay.
+    pub fn plan(&self, now: Instant, delayed: bool) -> Plan {
+        let close_at = now + if delayed { self.delay } else { Duration::ZERO };
+        Plan {
+            close_at,
+            relay_by: close_at + self.drain,
+        }
+    }
+
+    /// Whether the drain waits at all.
+    pub fn is_patient(&self) -> bool {
+        !self.drain.is_zero()
+    }
+}
+
+/// The worst case, for people: `delay 0 s + drain 30 s + app unlimited`.
+impl fmt::Display for Budget {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "delay {} s + drain {} s + app ",
+            self.delay.as_secs(),
+            self.drain.as_secs()
+        )?;
+        match self.stop {
+            Some(stop) => write!(f, "{} s", stop.as_secs()),
+            None => f.write_str("unlimited"),
+        }
+    }
+}
+
+/// When to say again that the child has not stopped: after 5, 10 and 30 s, then every 30 s.
+pub fn next_reminder(waited: Duration) -> Duration {
+    let seconds = waited.as_secs();
+    Duration::from_secs(match seconds {
+        0..5 => 5,
+        5..10 => 10,
+        10..30 => 30,
+        _ => (seconds / 30 + 1) * 30,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    #[test]
+    fn one_deadline_holds_delay_and_drain() {
+        let budget = Budget {
+            delay: seconds(5),
+            drain: seconds(30),
+            stop: None,
+        };
+        let now = Instant::now();
+        let plan = budget.plan(now, true);
+        assert_eq!(
+            (plan.close_at - now, plan.relay_by - now),
+            (seconds(5), seconds(35))
+        );
+        let plan = budget.plan(now, false);
+        assert_eq!(
+            (plan.close_at - now, plan.relay_by - now),
+            (seconds(0), seconds(30))
+        );
+    }
+
+    #[test]
+    fn the_worst_case_is_said_in_seconds() {
+        let mut budget = Budget {
+            delay: seconds(0),
+            drain: seconds(30),
+            stop: None,
+        };
+        assert_eq!(budget.to_string(), "delay 0 s + drain 30 s + app unlimited");
+        budget.stop = Some(seconds(9));
+        assert_eq!(budget.to_string(), "delay 0 s + drain 30 s + app 9 s");
+    }
+
+    #[test]
+    fn reminders_come_at_5_10_30_and_every_30_seconds() {
+        let mut waited = Duration::ZERO;
+        let mut said = Vec::new();
+        while said.len() < 6 {
+            waited = next_reminder(waited);
+            said.push(waited.as_secs());
+        }
+        assert_eq!(said, [5, 10, 30, 60, 90, 120]);
+    }
+}

@@ -1,0 +1,197 @@
+//! The one order of starting: signal handlers, bind, spawn, serve.
+
+use std::{future::pending, io, rc::Rc, time::Instant};
+
+use tokio::sync::{oneshot, watch};
+
+use super::{
+    Event, Front, Phase, Service,
+    deadlines::Budget,
+    repeats::Repeats,
+    signals::{Heard, Signals},
+};
+use crate::{
+    config::Config,
+    drain::Drain,
+    journal::Stdout,
+    proxy::{self, App, Probe},
+    server::{
+        self, Server,
+        listener::{BindError, Bound, Listener},
+    },
+    target::Target,
+    upstream::{
+        self, Name, Nofile, SpawnError, Upstream,
+        readiness::{Readiness, find},
+    },
+};
+
+/// Why the Service did not start. Nothing is left behind: what was bound is released, nothing runs.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// No signal handlers.
+    #[error("cannot install signal handlers: {0}")]
+    Signals(io::Error),
+    /// No front listener.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// Somebody else is where the app is to be.
+    #[error(
+        "{0} is taken already, so the app cannot have it; stop who listens there, or set TARGET_PORT"
+    )]
+    TargetTaken(Target),
+    /// A stop signal came before the app was spawned.
+    #[error("stopped by {} before the app was started", Name(*.0))]
+    Stopped(i32),
+    /// No child.
+    #[error(transparent)]
+    Spawn(#[from] SpawnError),
+    /// No threads to serve on.
+    #[error("cannot start the threads to serve on: {0}")]
+    Threads(io::Error),
+}
+
+impl StartError {
+    /// What to exit with.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
+            Self::Spawn(error) => error.exit_code(),
+            Self::Signals(_) | Self::Bind(_) | Self::TargetTaken(_) | Self::Threads(_) => 1,
+        }
+    }
+}
+
+impl Service {
+    /// Starts the front and the child. To be called on the main thread, within its local runtime: the child is told of our
+    /// death through the thread that spawned it.
+    ///
+    /// # Errors
+    /// See [`StartError`].
+    pub async fn start(config: Config, stdout: Stdout) -> Result<Self, StartError> {
+        let started = Instant::now();
+        let nofile = upstream::raise_nofile();
+        let mut signals = Signals::install().map_err(StartError::Signals)?;
+        let bound = Bound::bind(config.server.http_port)?;
+        let listening = if config.lifecycle.wait_for_target_port {
+            Err(bound)
+        } else {
+            Ok(announce(bound.listen()?))
+        };
+        look_at_target(&config).await?;
+        let upstream = spawn(&config, &mut signals, nofile)?;
+        let (drain, seeds) = Drain::new(server::cores());
+        let drain = Rc::new(drain);
+        let (app, readiness) = find_app(&config, &drain);
+        let server = {
+            let (proxy, app) = (config.proxy.clone(), app.clone());
+            let stack = move |watch| proxy::stack(&proxy, app.clone(), stdout.clone(), watch);
+            Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
+        };
+        let lifecycle = config.lifecycle;
+        let budget = Budget {
+            delay: lifecycle.drain_delay,
+            drain: lifecycle.drain_timeout,
+            stop: lifecycle.stop_timeout,
+        };
+        tracing::info!(worst_case = %budget, "ready to stop");
+        let wait = lifecycle
+            .wait_for_target_port_timeout
+            .filter(|_| lifecycle.wait_for_target_port);
+        let mut service = Self {
+            phase: watch::Sender::new(Phase::Starting),
+            settings: lifecycle,
+            front_settings: config.server,
+            budget,
+            signals,
+            repeats: Repeats::default(),
+            front: Front::Gone,
+            server: Some(server),
+            upstream,
+            readiness,
+            app,
+            drain,
+            closing: false,
+            draining: None,
+            cut: 0,
+            pending: Box::pin(pending()),
+            alarm: wait.map(|wait| (started + wait, Event::StartFailed)),
+            reminder: None,
+            stop: None,
+            started,
+        };
+        match listening {
+            Ok(listener) => service.accept(listener),
+            Err(bound) => service.front = Front::Held(bound),
+        }
+        Ok(service)
+    }
+
+    /// Listens, after the app is ready.
+    pub(super) fn listen(&mut self, bound: Bound) -> Result<(), BindError> {
+        let listener = announce(bound.listen()?);
+        self.alarm = None;
+        self.accept(listener);
+        Ok(())
+    }
+
+    fn accept(&mut self, listener: Listener) {
+        let Some(server) = &self.server else {
+            return;
+        };
+        let acceptor = server.acceptor(listener, self.drain.gate(), &self.front_settings);
+        let (order, received) = oneshot::channel();
+        let closed = tokio::task::spawn_local(acceptor.run(received));
+        self.front = Front::Open { order, closed };
+    }
+}
+
+fn announce(listener: Listener) -> Listener {
+    tracing::info!(addr = %listener.local_addr(), "listening");
+    listener
+}
+
+/// Whoever is where the app is to be would get its requests.
+async fn look_at_target(config: &Config) -> Result<(), StartError> {
+    let target = &config.upstream.target;
+    if find(target, None).await.is_none() {
+        return Ok(());
+    }
+    if config.lifecycle.wait_for_target_port {
+        return Err(StartError::TargetTaken(target.clone()));
+    }
+    tracing::warn!(%target, "somebody listens where the app is to listen; requests will go there until the app does");
+    Ok(())
+}
+
+/// Spawns the child, unless a stop has come in: from here on there is one to relay to.
+fn spawn(
+    config: &Config,
+    signals: &mut Signals,
+    nofile: Option<Nofile>,
+) -> Result<Upstream, StartError> {
+    while let Some(heard) = signals.try_next() {
+        if let Heard::Stop { signal, .. } = heard {
+            return Err(StartError::Stopped(signal));
+        }
+    }
+    let upstream = Upstream::spawn(&config.upstream, nofile)?;
+    tracing::info!(pid = upstream.pid(), "app started");
+    Ok(upstream)
+}
+
+/// Who looks for the app, and who is told; a core that is refused makes the one look again.
+fn find_app(config: &Config, drain: &Drain) -> (App, Readiness) {
+    let target = config.upstream.target.clone();
+    let readiness = match Probe::new(&config.proxy) {
+        None => Readiness::new(target),
+        Some(probe) => {
+            let watch = drain.aside().plant();
+            Readiness::with_check(target, move |address| {
+                probe.clone().ask(address, watch.clone())
+            })
+        }
+    };
+    let suspicion = readiness.suspicion();
+    (App::new(move || suspicion.raise()), readiness)
+}

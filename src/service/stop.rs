@@ -1,0 +1,320 @@
+//! What is done on the way from a stop signal, or the child's exit, to our own.
+
+use std::{
+    future::pending,
+    time::{Duration, Instant},
+};
+
+use super::{
+    Done, Event, Front, Service, Stop,
+    deadlines::{ABANDONED, FINISHING, KILLED, next_reminder},
+    lifecycle::{Action, Phase},
+    millis,
+};
+use crate::{
+    drain::{Ended, Kind, Stage},
+    proxy::AppState,
+    server::{Closed, last_call::Patience},
+    upstream::Name,
+};
+
+/// How often a drain says how far it is.
+const PROGRESS: Duration = Duration::from_secs(5);
+
+/// How long the relay waits for idle connections to the app to be closed; they are, unless a core is stuck.
+const POOL_PATIENCE: Duration = Duration::from_millis(200);
+
+/// How long the exit waits for clients that still send after our FIN.
+const LINGER: Duration = Duration::from_secs(1);
+
+impl Service {
+    pub(super) async fn perform(&mut self, action: Action) {
+        match action {
+            Action::Nothing | Action::Exit => {}
+            Action::Delay => self.delay(),
+            Action::Close => self.close(),
+            Action::Drain => self.begin_drain(),
+            Action::Relay => self.relay().await,
+            Action::Abandon => self.abandon(),
+            Action::Kill => self.kill(),
+            Action::Finish => self.finish(),
+        }
+    }
+
+    /// From here on every response says `Connection: close`.
+    fn leave(&self) {
+        self.app.stops();
+        if !self.budget.is_patient() {
+            self.drain.do_not_wait();
+        }
+        self.drain.enter(Stage::Leaving);
+    }
+
+    fn delay(&mut self) {
+        self.leave();
+        if let Some(stop) = self.stop {
+            tracing::info!(delay = self.budget.delay.as_secs(), "delaying");
+            self.alarm = Some((stop.plan.close_at, Event::DelayOver));
+        }
+    }
+
+    fn close(&mut self) {
+        self.leave();
+        self.alarm = None;
+        let forced = matches!(*self.phase.borrow(), Phase::Closing { forced: true });
+        let patience = if forced || !self.budget.is_patient() {
+            Patience::None
+        } else {
+            Patience::RoundTrip
+        };
+        let deadline = self
+            .stop
+            .map_or_else(Instant::now, |stop| stop.plan.relay_by);
+        self.closing = true;
+        match self.close_front(deadline, patience) {
+            Some(closed) => {
+                self.pending = Box::pin(async {
+                    closed
+                        .await
+                        .map_or_else(|_| Done::NothingToClose, Done::Closed)
+                });
+            }
+            None => self.pending = Box::pin(async { Done::NothingToClose }),
+        }
+    }
+
+    /// Orders the acceptor to close its listener; a listener that was held back is closed at once.
+    fn close_front(
+        &mut self,
+        deadline: Instant,
+        patience: Patience,
+    ) -> Option<tokio::task::JoinHandle<Closed>> {
+        match std::mem::replace(&mut self.front, Front::Gone) {
+            Front::Open { order, closed } => {
+                // The acceptor only ends by this order.
+                let _ = order.send((deadline, patience));
+                Some(closed)
+            }
+            Front::Held(_) | Front::Gone => None,
+        }
+    }
+
+    fn begin_drain(&mut self) {
+        self.step();
+        self.draining = Some(Instant::now());
+        self.reminder = Some(Instant::now() + PROGRESS);
+        self.say_draining();
+        let drain = self.drain.clone();
+        let deadline = self
+            .stop
+            .map_or_else(Instant::now, |stop| stop.plan.relay_by);
+        self.pending = Box::pin(async move { Done::Drained(drain.drained(deadline).await) });
+    }
+
+    fn say_draining(&self) {
+        let tally = self.drain.tally();
+        tracing::info!(
+            in_flight = tally.requests(),
+            idle = tally.idle(),
+            streams = tally.of_kind(Kind::Stream),
+            tunnels = tally.of_kind(Kind::Tunnel),
+            timeout = self.budget.drain.as_secs(),
+            "draining"
+        );
+    }
+
+    fn say_drained(&mut self, reason: &'static str) {
+        let Some(since) = self.draining.take() else {
+            return;
+        };
+        let remaining = self.drain.tally().requests();
+        tracing::info!(reason, took_ms = millis(since), remaining, "drain finished");
+    }
+
+    /// Idle connections to the app are closed first: an app that waits for its keep-alives is not held up by ours.
+    async fn relay(&mut self) {
+        if self.draining.is_some() {
+            self.drain.end_now().await;
+            self.say_drained("forced");
+        }
+        self.drain.end_now().await;
+        self.drain.enter(Stage::Relaying);
+        self.drain.seen(Stage::Relaying).await;
+        let _ = tokio::time::timeout(POOL_PATIENCE, self.drain.closed(&[Kind::Pooled])).await;
+        self.step();
+        self.pending = Box::pin(pending());
+        if let Some(stop) = self.stop {
+            self.send_stop(stop);
+        }
+        self.alarm = self
+            .budget
+            .stop
+            .map(|limit| (Instant::now() + limit, Event::StopTimeout));
+        self.reminder = Some(Instant::now() + next_reminder(Duration::ZERO));
+    }
+
+    fn send_stop(&self, stop: Stop) {
+        let signal = self.settings.stop_signal.unwrap_or(stop.signal);
+        if stop.delivered && signal == stop.signal {
+            tracing::debug!(signal = %Name(signal), "the terminal has signalled the app already");
+            return;
+        }
+        tracing::info!(signal = %Name(signal), pid = self.upstream.pid(), "relaying signal");
+        self.send(signal);
+    }
+
+    fn abandon(&mut self) {
+        self.front = Front::Gone;
+        self.step();
+        self.send(libc::SIGTERM);
+        let limit = self.budget.stop.unwrap_or(ABANDONED);
+        self.alarm = Some((Instant::now() + limit, Event::StopTimeout));
+    }
+
+    fn kill(&mut self) {
+        tracing::warn!(pid = self.upstream.pid(), "killing the app");
+        if let Err(error) = self.upstream.kill() {
+            tracing::error!(%error, "cannot kill the app");
+        }
+        self.reminder = None;
+        self.alarm = Some((Instant::now() + KILLED, Event::KillTimeout));
+    }
+
+    /// The child is gone, or given up: who waits for it is told, what no longer needs it may end.
+    fn finish(&mut self) {
+        self.app.set(AppState::Absent);
+        self.drain.enter(Stage::Gone);
+        self.say_drained("child_exited");
+        self.alarm = None;
+        self.reminder = None;
+        let under_way = std::mem::replace(&mut self.pending, Box::pin(pending()));
+        let under_way = self.closing.then_some(under_way);
+        let patience = if self.budget.is_patient() {
+            Patience::RoundTrip
+        } else {
+            Patience::None
+        };
+        let closed = self.close_front(Instant::now() + LINGER, patience);
+        let drain = self.drain.clone();
+        self.pending = Box::pin(async move {
+            if let Some(under_way) = under_way
+                && let Done::Closed(closed) = under_way.await
+            {
+                say_closed(closed);
+            }
+            if let Some(closed) = closed
+                && let Ok(closed) = closed.await
+            {
+                say_closed(closed);
+            }
+            let ended = drain.closed(&[Kind::Request, Kind::Arriving]);
+            let _ = tokio::time::timeout(FINISHING, ended).await;
+            let tally = drain.tally();
+            let cut = tally.requests() + tally.of_kind(Kind::Stream) + tally.of_kind(Kind::Tunnel);
+            drain.enter(Stage::Cut);
+            drain.seen(Stage::Cut).await;
+            let _ = tokio::time::timeout(LINGER, drain.closed(&[Kind::Lingering])).await;
+            Done::Finished { cut }
+        });
+    }
+
+    pub(super) fn on_done(&mut self, done: Done) -> Event {
+        self.closing = false;
+        match done {
+            Done::NothingToClose => Event::ListenersClosed,
+            Done::Closed(closed) => {
+                say_closed(closed);
+                Event::ListenersClosed
+            }
+            Done::Drained(ended) => {
+                self.warn_of_stragglers(ended);
+                self.say_drained(if ended == Ended::Done {
+                    "done"
+                } else {
+                    "timeout"
+                });
+                Event::Drained
+            }
+            Done::Finished { cut } => {
+                self.cut = cut;
+                Event::Finished
+            }
+        }
+    }
+
+    fn warn_of_stragglers(&self, ended: Ended) {
+        let requests = self.drain.tally().requests();
+        if ended == Ended::Timeout && requests > 0 {
+            let oldest = self.drain.oldest();
+            tracing::warn!(
+                requests,
+                oldest_s = oldest.as_secs(),
+                "HTTP_DRAIN_TIMEOUT has passed; the app may still finish these requests"
+            );
+        }
+    }
+
+    pub(super) fn on_alarm(&self, event: Event) -> Event {
+        match event {
+            Event::StartFailed => {
+                tracing::error!(
+                    "the app did not open its port within WAIT_FOR_TARGET_PORT_TIMEOUT"
+                );
+            }
+            Event::StopTimeout => {
+                tracing::warn!("the app did not stop in time");
+            }
+            Event::KillTimeout => tracing::error!("the app was killed but is not gone"),
+            _ => {}
+        }
+        event
+    }
+
+    /// Says what we are waiting for, and when to say it again.
+    pub(super) fn remind(&mut self) {
+        let phase = *self.phase.borrow();
+        self.reminder = match phase {
+            Phase::Draining => {
+                self.say_draining();
+                Some(Instant::now() + PROGRESS)
+            }
+            Phase::Stopping(_) => self.stop.map(|stop| {
+                let waited = stop.step.elapsed();
+                tracing::warn!(
+                    pid = self.upstream.pid(),
+                    waited_s = waited.as_secs(),
+                    "waiting for the app to stop"
+                );
+                stop.step + next_reminder(waited)
+            }),
+            _ => None,
+        };
+    }
+
+    fn step(&mut self) {
+        if let Some(stop) = &mut self.stop {
+            stop.step = Instant::now();
+        }
+    }
+
+    /// Lets the cores write their last lines, and writes ours.
+    pub(super) async fn end(mut self, code: u8) -> u8 {
+        if let Some(server) = self.server.take() {
+            server.join(Instant::now() + LINGER).await;
+        }
+        let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
+        let drained = self.drain.tally().drained().saturating_sub(self.cut);
+        tracing::info!(
+            exit_code = code,
+            total_ms,
+            drained,
+            cut = self.cut,
+            "stopped"
+        );
+        code
+    }
+}
+
+fn say_closed(closed: Closed) {
+    tracing::info!(addr = %closed.address, accepted_late = closed.accepted_late, "listener closed");
+}
