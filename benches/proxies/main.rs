@@ -1,0 +1,121 @@
+//! Thrust, nginx and HAProxy as proxies before the same app, measured in turn on this machine.
+//!
+//! ```text
+//! cargo bench --bench proxies                          # everything; about 12 minutes
+//! cargo bench --bench proxies -- --rounds 3 --seconds 1 --rows 1k,close --log off
+//! cargo bench --bench proxies -- --also 'thruster=HTTP_PORT={port} TARGET_PORT={upstream} \
+//!                                         LOG_REQUESTS={log} thruster sleep 1000'
+//! ```
+//!
+//! | option | default | |
+//! |---|---|---|
+//! | `--rounds N` | 10 | interleaved rounds; the order of the contenders rotates |
+//! | `--seconds S` | 2 | load per measurement |
+//! | `--rows A,B` | all | `1k`, `100k`, `close` (a connection per request), `post`, `memory`, `start` |
+//! | `--log off\|on\|both` | both | the access log during the load rows |
+//! | `--only A,B` | all | contenders by name: `thrust`, `nginx`, `haproxy` and those of `--also` |
+//! | `--also 'NAME=COMMAND'` | | one more proxy; repeatable |
+//! | `--baseline NAME` | nginx | whom the ratios are taken against |
+//! | `--connections N` | 64 | wrk's connections |
+//! | `--idle N` | 10000 | idle connections of the memory row |
+//! | `--settle S` | 5 | rest before memory is read, so that buffers may be given back |
+//! | `--thrust PATH` | built by cargo | another Thrust executable |
+//!
+//! A COMMAND is split at spaces and may begin with `VAR=value` words; `{port}`, `{upstream}` (a port of 127.0.0.1),
+//! `{threads}` and `{log}` (0 or 1) are filled in. Without `{log}` it takes no part in the rows with a log.
+//!
+//! **How it counts.** CPU time is the run time of all threads of all processes of the proxy, from
+//! /proc/PID/task/TID/schedstat, divided by wrk's count of answers; the app's, wrk's and our own do not count, nor
+//! does a `sleep` that stands in for the app of an ENTRYPOINT. The kernel's network interrupts are charged to whoever
+//! they interrupt, mostly who has just sent (unless the kernel was built to keep them apart): alike for all. Everyone
+//! writes stdout and stderr into a pipe that we drain; Thrust and nginx buffer their log, HAProxy writes line by line.
+//!
+//! Memory is PSS from smaps_rollup (the kernel's socket buffers are not in it), with the access log on, read from a
+//! fresh process after its first few requests, and again with the idle connections open, each of which was served once.
+//! A ratio is the median of the per-round ratios; its interval is the distribution-free one between two order
+//! statistics (binomial, at least 95 %), which needs six rounds.
+//!
+//! What is missing of nginx, haproxy and wrk is installed with apt-get where that may be done. An answer that is not
+//! the right one fails its row, and the exit code is then 1.
+
+mod app;
+mod child;
+mod contender;
+mod first_byte;
+mod http;
+mod load;
+mod memory;
+mod options;
+mod port;
+mod proc;
+mod report;
+mod stats;
+mod tools;
+mod upstream;
+mod wrk;
+
+use contender::Contender;
+use options::{Options, Row};
+use std::error::Error;
+use std::process::ExitCode;
+
+/// Whatever stops the bench or fails a row; it is only ever shown.
+type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, port] = args.as_slice()
+        && flag == "--app"
+    {
+        app::serve(port);
+    }
+    // `cargo test --all-targets` runs benches too, without this flag; nobody wants minutes of load there.
+    if !args.iter().any(|arg| arg == "--bench") {
+        println!("to be run by `cargo bench --bench proxies`");
+        return ExitCode::SUCCESS;
+    }
+    match run(&args) {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("proxies: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// All rows asked for, one table each for load, memory and start; false if any of them failed.
+fn run(args: &[String]) -> Result<bool> {
+    let Some(options) = Options::parse(args)? else {
+        println!("the options are in the head of benches/proxies/main.rs");
+        return Ok(true);
+    };
+    child::end_all_on_signal()?;
+    let open_files = proc::raise_open_files()?;
+    if options.rows.contains(&Row::Memory) && (open_files as usize) < options.idle + 512 {
+        return Err(format!(
+            "{} idle connections need more than {open_files} open files",
+            options.idle
+        )
+        .into());
+    }
+    let contenders = Contender::chosen(&options)?;
+    tools::install(&contenders)?;
+    let dir = tools::ScratchDir::create()?;
+    let upstream = upstream::Upstream::start(dir.path())?;
+
+    println!("{}\n", tools::describe_machine());
+    let mut all_well = true;
+    if options.rows.iter().any(|row| row.load().is_some()) {
+        let results = load::measure(&options, &contenders, &upstream, dir.path())?;
+        all_well &= report::load(&options, &contenders, &results);
+    }
+    if options.rows.contains(&Row::Memory) {
+        let results = memory::measure(&options, &contenders, &upstream, dir.path());
+        all_well &= report::memory(&options, &results);
+    }
+    if options.rows.contains(&Row::Start) {
+        all_well &= report::first_byte(&first_byte::measure(&options.thrust));
+    }
+    Ok(all_well)
+}
