@@ -177,7 +177,7 @@ impl Options {
                 "--on-term" => options.on_term = OnTerm::parse(&value()),
                 "--exit-code" => options.exit_code = Some(value().parse().unwrap()),
                 "--start-delay" => {
-                    options.start_delay = Duration::from_millis(value().parse().unwrap())
+                    options.start_delay = Duration::from_millis(value().parse().unwrap());
                 }
                 "--start-when" => options.start_when = Some(value()),
                 "--gates" => options.gates = value().into(),
@@ -240,7 +240,6 @@ impl App {
         port: mpsc::Sender<PortCommand>,
         wake: UnixStream,
     ) -> Self {
-        fs::create_dir_all(&options.gates).unwrap();
         let log = options
             .log
             .as_ref()
@@ -311,7 +310,7 @@ impl App {
             match listener.as_ref().map(Listener::accept) {
                 Some(Ok(stream)) => self.serve_on_a_thread(stream),
                 Some(Err(error)) if error.kind() != ErrorKind::WouldBlock => {
-                    self.log(format_args!("accept {error}"))
+                    self.log(format_args!("accept {error}"));
                 }
                 _ => {}
             }
@@ -832,7 +831,9 @@ impl Exchange<'_, '_, '_> {
                 self.answer(200, "", "the gate is open\n")
             }
             "/open-gate" => {
-                File::create(self.connection.app.options.gates.join(self.name("name")))?;
+                let gates = &self.connection.app.options.gates;
+                fs::create_dir_all(gates)?;
+                File::create(gates.join(self.name("name")))?;
                 self.answer(200, "", "opened\n")
             }
             _ => self.answer(404, "", "no such path\n"),
