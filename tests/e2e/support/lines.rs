@@ -36,6 +36,16 @@ impl Record {
         self.fields["msg"].as_str().unwrap_or_default()
     }
 
+    /// Whether it is a line of the app's and contains `needle`.
+    pub(crate) fn is_childs(&self, needle: &str) -> bool {
+        self.message().is_empty() && self.text.contains(needle)
+    }
+
+    /// Whether it is a line of Thrust's.
+    pub(crate) fn is_ours(&self) -> bool {
+        !self.message().is_empty()
+    }
+
     pub(crate) fn level(&self) -> &str {
         self.fields["level"].as_str().unwrap_or_default()
     }

@@ -4,6 +4,7 @@
 //! publishes. Nothing is ordered by sleeping: wait for a log line, an app line, a byte or an exit, each with a bound.
 
 mod client;
+mod hammer;
 mod lines;
 mod lock;
 mod port;
@@ -11,12 +12,13 @@ mod process;
 mod thrust;
 
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
+pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;
 pub(crate) use lock::alone;
 pub(crate) use port::ReservedPort;
 pub(crate) use process::{
-    children_of, file_descriptors, kill, parent_of, process_group_of, signals_of, state_of,
-    voluntary_switches_of, zombies_below,
+    children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
+    signals_of, state_of, voluntary_switches_of, zombies_below,
 };
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 

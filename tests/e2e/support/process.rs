@@ -8,10 +8,19 @@ fn proc(pid: u32, file: &str) -> PathBuf {
 
 /// Sends a signal, also one that nix has no name for.
 pub(crate) fn kill(pid: u32, signal: i32) {
-    let pid = libc::pid_t::try_from(pid).expect("pids fit");
+    send(i64::from(pid), signal);
+}
+
+/// Sends a signal to every process of a group.
+pub(crate) fn kill_group(group: u32, signal: i32) {
+    send(-i64::from(group), signal);
+}
+
+fn send(target: i64, signal: i32) {
+    let target = libc::pid_t::try_from(target).expect("pids fit");
     // SAFETY: kill takes two integers and touches no memory of ours.
-    if unsafe { libc::kill(pid, signal) } != 0 {
-        panic!("kill({pid}, {signal}): {}", io::Error::last_os_error());
+    if unsafe { libc::kill(target, signal) } != 0 {
+        panic!("kill({target}, {signal}): {}", io::Error::last_os_error());
     }
 }
 
@@ -118,4 +127,11 @@ pub(crate) fn voluntary_switches_of(pid: u32) -> u64 {
         line.trim().parse::<u64>().ok()
     });
     switches.sum()
+}
+
+/// Lets this process, and what it starts, have as many descriptors as it may: for tests with a thousand clients.
+pub(crate) fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).expect("a limit");
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("up to the hard limit");
 }

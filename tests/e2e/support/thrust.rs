@@ -4,10 +4,14 @@ use std::{
     env,
     ffi::{OsStr, OsString},
     fs::{self, File},
-    io,
+    io::{self, Write},
+    net::TcpStream,
     os::{
         fd::{FromRawFd, OwnedFd},
-        unix::process::{CommandExt, ExitStatusExt},
+        unix::{
+            net::UnixStream,
+            process::{CommandExt, ExitStatusExt},
+        },
     },
     path::{Path, PathBuf},
     process::{self, Child, ChildStdin, Command, ExitStatus, Stdio},
@@ -64,6 +68,7 @@ enum Stdout {
 /// chooses.
 pub(crate) struct Builder {
     env: Vec<(OsString, OsString)>,
+    files: Vec<(&'static str, String)>,
     app: Vec<OsString>,
     command: Option<Vec<OsString>>,
     target: Target,
@@ -112,6 +117,20 @@ impl Builder {
     /// The app on ::1 only.
     pub(crate) fn tcp_v6(mut self) -> Self {
         self.target = Target::Port(ReservedPort::v6(), "::1");
+        self
+    }
+
+    /// The port that the app will be told to use.
+    pub(crate) fn target_port(&self) -> &ReservedPort {
+        match &self.target {
+            Target::Port(port, _) => port,
+            Target::Socket => panic!("the app is on a unix socket"),
+        }
+    }
+
+    /// Sets a variable to the path of a file with these contents.
+    pub(crate) fn file(mut self, variable: &'static str, contents: &str) -> Self {
+        self.files.push((variable, contents.to_owned()));
         self
     }
 
@@ -186,6 +205,8 @@ impl Builder {
             // SAFETY: `Builder::before_exec` allows only async-signal-safe calls.
             unsafe { command.pre_exec(action) };
         }
+        // SAFETY: setrlimit is async-signal-safe.
+        unsafe { command.pre_exec(without_core_dumps) };
         let started = Instant::now();
         let mut process = command
             .spawn()
@@ -245,6 +266,11 @@ impl Builder {
             Target::Socket => command.env("THRUSTER_TARGET_SOCKET", directory.join("app")),
             Target::Port(port, _) => command.env("TARGET_PORT", port.number().to_string()),
         };
+        for (variable, contents) in &self.files {
+            let path = directory.join(variable);
+            fs::write(&path, contents).expect("the directory is ours");
+            command.env(variable, path);
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
 
@@ -322,6 +348,7 @@ impl Thrust {
     pub(crate) fn builder() -> Builder {
         Builder {
             env: Vec::new(),
+            files: Vec::new(),
             app: Vec::new(),
             command: None,
             target: Target::Socket,
@@ -358,10 +385,7 @@ impl Thrust {
 
     /// The port that the app is told to use.
     pub(crate) fn target_port(&self) -> &ReservedPort {
-        match &self.builder.target {
-            Target::Port(port, _) => port,
-            Target::Socket => panic!("the app is on a unix socket"),
-        }
+        self.builder.target_port()
     }
 
     /// The app's unix socket.
@@ -381,6 +405,18 @@ impl Thrust {
     /// A response to GET on a connection of its own.
     pub(crate) fn get(&self, target: &str) -> super::Response {
         self.connect().get(target)
+    }
+
+    /// Sends the app a GET past Thrust, and awaits no answer: for what kills it.
+    pub(crate) fn tell_app(&self, target: &str) {
+        let request = format!("GET {target} HTTP/1.1\r\nhost: app\r\n\r\n");
+        let sent = match &self.builder.target {
+            Target::Socket => UnixStream::connect(self.target_socket())
+                .and_then(|mut app| app.write_all(request.as_bytes())),
+            Target::Port(port, address) => TcpStream::connect((*address, port.number()))
+                .and_then(|mut app| app.write_all(request.as_bytes())),
+        };
+        sent.expect("the app listens");
     }
 
     /// Lets everybody through who waits at this gate of the app's.
@@ -456,7 +492,7 @@ impl Thrust {
     }
 
     pub(crate) fn wait_for_nth_child_line(&self, nth: usize, needle: &str) -> Record {
-        let found = self.find_nth(nth, PATIENCE, |record| is_childs(record, needle));
+        let found = self.find_nth(nth, PATIENCE, |record| record.is_childs(needle));
         found.unwrap_or_else(|| panic!("no line of the app's with {needle:?} ({nth})"))
     }
 
@@ -468,7 +504,7 @@ impl Thrust {
         self.find_nth(0, patience, wanted)
     }
 
-    fn find_nth(
+    pub(crate) fn find_nth(
         &self,
         nth: usize,
         patience: Duration,
@@ -496,7 +532,7 @@ impl Thrust {
     pub(crate) fn count_child_lines(&self, needle: &str) -> usize {
         self.records()
             .iter()
-            .filter(|record| is_childs(record, needle))
+            .filter(|record| record.is_childs(needle))
             .count()
     }
 
@@ -590,10 +626,6 @@ impl Drop for Thrust {
     }
 }
 
-fn is_childs(record: &Record, needle: &str) -> bool {
-    record.message().is_empty() && record.text.contains(needle)
-}
-
 /// `target/PROFILE/examples/upstream`, which `cargo test` builds.
 fn upstream() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_thrust"))
@@ -663,6 +695,17 @@ fn become_its_session() -> io::Result<()> {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// In the child: dying of SIGQUIT or SIGABRT is nothing to write a file about.
+fn without_core_dumps() -> io::Result<()> {
+    let none = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: setrlimit reads the limit that it is given.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &raw const none) };
+    Ok(())
 }
 
 /// Else the app would hold both ends of its own terminal.
