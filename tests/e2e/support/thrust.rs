@@ -216,16 +216,11 @@ impl Builder {
             lines.follow("stdout", process.stdout.take().expect("piped"));
         }
         lines.follow("stderr", process.stderr.take().expect("piped"));
-        let pid = if self.is_pid_1 {
-            pid_below(process.id())
-        } else {
-            process.id()
-        };
-        Thrust {
+        let mut thrust = Thrust {
             stdin: process.stdin.take(),
             pid_fd: pid_fd(process.id()),
+            pid: process.id(),
             process,
-            pid,
             lines,
             directory,
             marker,
@@ -235,7 +230,12 @@ impl Builder {
             started,
             builder: self,
             _turn: turn,
+        };
+        // Only now: what panics from here on cleans up.
+        if thrust.builder.is_pid_1 {
+            thrust.pid = pid_below(thrust.pid);
         }
+        thrust
     }
 
     fn command_line(&self) -> Command {
