@@ -173,6 +173,19 @@ fn m44_stopped_is_the_last_line_on_every_exit_path() {
 }
 
 #[test]
+fn m44_stopped_is_the_last_line_when_nothing_could_be_spawned() {
+    for (command, code) in [("no-such-command-anywhere", 127), ("/etc/passwd", 126)] {
+        let mut thrust = Thrust::builder().command([command]).spawn();
+        assert_eq!(thrust.wait_exit(PATIENCE), code);
+        let last = last_of_ours(&thrust);
+        assert_eq!(
+            (last.message(), last.number("exit_code")),
+            ("stopped", u64::try_from(code).unwrap())
+        );
+    }
+}
+
+#[test]
 fn m44_no_line_is_lost_at_the_exit() {
     // The access log is written last and least urgently: its lines must be out all the same.
     let mut thrust = Thrust::builder().start();
@@ -252,9 +265,12 @@ fn m45_an_app_that_goes_away_mid_request_is_a_debug_line_and_no_panic() {
 #[test]
 fn m46_running_out_of_descriptors_backs_off_and_recovers() {
     let _alone = alone();
-    let mut thrust = Thrust::builder().before_exec(|| limit_files(64)).start();
+    let files = few_files();
+    let mut thrust = Thrust::builder()
+        .before_exec(move || limit_files(files))
+        .start();
     let port = thrust.port();
-    let mut crowd: Vec<_> = (0..150).map(|_| Client::connect(port)).collect();
+    let mut crowd: Vec<_> = (0..files + 100).map(|_| Client::connect(port)).collect();
     let complaint =
         |line: &Record| line.is_ours() && line.message() != "Request" && complains(line);
     assert!(
@@ -284,9 +300,12 @@ fn m46_running_out_of_descriptors_backs_off_and_recovers() {
 #[test]
 fn m46_a_stop_is_heard_while_accepting_fails() {
     let _alone = alone();
-    let mut thrust = Thrust::builder().before_exec(|| limit_files(64)).start();
+    let files = few_files();
+    let mut thrust = Thrust::builder()
+        .before_exec(move || limit_files(files))
+        .start();
     let port = thrust.port();
-    let _crowd: Vec<_> = (0..150).map(|_| Client::connect(port)).collect();
+    let _crowd: Vec<_> = (0..files + 100).map(|_| Client::connect(port)).collect();
     assert!(
         thrust
             .find(PATIENCE, |line| line.is_ours() && complains(line))
@@ -307,6 +326,12 @@ fn complains(line: &Record) -> bool {
     ["emfile", "too many open files", "os error 24"]
         .iter()
         .any(|word| text.contains(word))
+}
+
+/// Enough to start with on a machine of this size, and soon used up.
+fn few_files() -> u64 {
+    let cores = thread::available_parallelism().map_or(1, usize::from);
+    64 + 8 * u64::try_from(cores).expect("cores are few")
 }
 
 fn limit_files(files: u64) -> io::Result<()> {

@@ -161,6 +161,7 @@ fn m2_stop_signal_is_relayed_instead() {
 #[test]
 fn m3_hammering_clients_see_only_200_and_then_refused() {
     let mut thrust = Thrust::builder()
+        .tcp()
         .app(["--on-term", "close-port-then-exit-after=5"])
         .start();
     let hammer = Hammer::start(thrust.port(), 8);
@@ -330,6 +331,29 @@ fn m5_the_front_serves_during_the_delay() {
     thrust.wait_for("listener closed");
     assert!(is_refused(thrust.port()));
     assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
+fn m5_the_health_path_says_503_from_the_signal_on() {
+    let mut thrust = Thrust::builder()
+        .env("THRUSTER_HTTP_HEALTH_PATH", "/hello")
+        .env("HTTP_DRAIN_DELAY", "1")
+        .start();
+    assert_eq!(
+        thrust.get("/hello").status,
+        200,
+        "the app's own answer while serving"
+    );
+    thrust.signal(SIGTERM);
+    thrust.wait_for("signal received");
+    assert_eq!(thrust.get("/hello").status, 503);
+    assert_eq!(
+        thrust.get("/bytes?n=5").text(),
+        "abcde",
+        "all else is served during the delay"
+    );
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+    assert_eq!(thrust.count_child_lines("request GET /hello"), 1);
 }
 
 #[test]
