@@ -1,0 +1,124 @@
+//! LIFECYCLE 7: how long a stop may take. M40, M42.
+
+use std::{fs, path::Path, time::Instant};
+
+use nix::sys::signal::Signal::SIGTERM;
+
+use crate::support::{End, PATIENCE, Thrust, alone, millis, seconds};
+
+#[test]
+fn m40_the_drain_timeout_is_30_s_unless_set() {
+    for (value, timeout) in [(None, 30), (Some(""), 30), (Some("7"), 7)] {
+        let mut builder = Thrust::builder();
+        if let Some(value) = value {
+            builder = builder.env("HTTP_DRAIN_TIMEOUT", value);
+        }
+        let mut thrust = builder.start();
+        let mut waiting = thrust.wait_at_gate("g");
+        thrust.signal(SIGTERM);
+        assert_eq!(thrust.wait_for("draining").number("timeout"), timeout);
+        thrust.open_gate("g");
+        assert_eq!(waiting.response().status, 200);
+        assert_eq!(thrust.wait_exit(PATIENCE), 143);
+    }
+}
+
+#[test]
+fn m40_the_prefixed_name_wins() {
+    let mut thrust = Thrust::builder()
+        .env("HTTP_DRAIN_TIMEOUT", "9")
+        .env("THRUSTER_HTTP_DRAIN_TIMEOUT", "8")
+        .start();
+    thrust.signal(SIGTERM);
+    assert_eq!(thrust.wait_for("draining").number("timeout"), 8);
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
+fn m40_whole_seconds_or_64_before_anything_is_spawned() {
+    for value in ["-1", "1.5", "1s", "soon", "99999999999999999999999"] {
+        let mut thrust = Thrust::builder().env("HTTP_DRAIN_TIMEOUT", value).spawn();
+        assert_eq!(thrust.wait_exit(PATIENCE), 64, "{value}");
+        let said = thrust.logs();
+        assert!(
+            said.contains("HTTP_DRAIN_TIMEOUT") && said.contains(value),
+            "{said}"
+        );
+        assert!(
+            !thrust.has("listening") && !thrust.has_child_line("started pid="),
+            "{said}"
+        );
+    }
+}
+
+#[test]
+fn m40_zero_waits_for_nothing() {
+    let _alone = alone();
+    let mut thrust = Thrust::builder()
+        .env("HTTP_DRAIN_TIMEOUT", "0")
+        .app(["--on-term", "exit-after=1"])
+        .start();
+    let mut waiting = thrust.wait_at_gate("g");
+    let mut idle = thrust.connect();
+    assert_eq!(idle.get("/hello").status, 200);
+    let mut silent = thrust.connect();
+    let mut half = thrust.connect();
+    half.send("GET /hello HT");
+    let asked = Instant::now();
+    thrust.signal(SIGTERM);
+    let relayed = thrust.wait_for("relaying signal").at - asked;
+    assert!(
+        relayed < 5 * millis(20),
+        "no request, no quiet, no 500 ms: {relayed:?}"
+    );
+    assert_eq!(idle.end(), End::Eof);
+    assert_eq!(silent.end(), End::Eof);
+    thrust.open_gate("g");
+    assert_eq!(
+        waiting.response().status,
+        200,
+        "not waited for, but not cut either"
+    );
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
+fn m40_it_is_an_upper_bound() {
+    let mut thrust = Thrust::builder().env("HTTP_DRAIN_TIMEOUT", "600").start();
+    let mut waiting = thrust.wait_at_gate("g");
+    thrust.signal(SIGTERM);
+    thrust.wait_for("draining");
+    thrust.open_gate("g");
+    assert_eq!(waiting.response().status, 200);
+    assert_eq!(thrust.wait_exit(seconds(5)), 143);
+}
+
+#[test]
+fn m42_the_readme_carries_the_platforms_and_the_formula() {
+    let readme = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md"))
+        .expect("README.md");
+    let platforms = [
+        "Kubernetes",
+        "docker stop",
+        "Kamal 2",
+        "ECS",
+        "systemd",
+        "Heroku",
+        "Fly",
+        "Cloud Run",
+    ];
+    let settings = [
+        "terminationGracePeriodSeconds",
+        "stop_grace_period",
+        "stop_timeout",
+        "stopTimeout",
+        "KillMode=mixed",
+        "kill_timeout",
+    ];
+    for word in platforms.into_iter().chain(settings) {
+        assert!(readme.contains(word), "{word} is not in the README");
+    }
+    let words = readme.split_whitespace().collect::<Vec<_>>().join(" ");
+    let formula = "grace ≥ preStop + delay + drain + the app's own stop + 2 s";
+    assert!(words.contains(formula), "{formula} is not in the README");
+}

@@ -1,0 +1,30 @@
+//! End to end: the real executable, a real child, real sockets.
+
+// The executable, its app, its log, a client: what all others stand on.
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox; not every tool is in use at all times"
+)]
+mod support;
+
+// The order of a stop: front closed, drained, child signalled, child gone, exit (M1 to M12).
+mod order;
+
+// Closing the front without a reset, as far as loopback shows it (M13 to M18).
+mod last_call;
+
+// Which signal does what, in which state, with and without a terminal (M20 to M25).
+mod signals;
+
+// What the child is given, how it ends, and what its end means (M26 to M34).
+mod child;
+
+// From exec to the first answer: binding, holding, waiting, readiness (M28, M35, S37 to S39).
+mod start;
+
+// How long a stop may take (M40, M42).
+mod budget;
+
+// What the log says at the end, and leaving although nobody reads it (M43 to M46).
+mod exit;
