@@ -31,8 +31,9 @@ use super::{
 };
 use crate::{
     drain::{Open, Stage},
-    handler::{Body, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade},
-    http1::BodyError,
+    handler::{
+        Body, BodyError, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade,
+    },
 };
 
 /// A connection of core `core`; counted by `open`, woken through `place`.
