@@ -72,14 +72,19 @@ impl<H: Handler + 'static> Connection<H> {
     /// Serves `stream` to its end.
     pub(super) async fn serve(self, mut stream: TcpStream) {
         let mut clock = Clock::default();
+        let mut ahead = Bytes::new();
         let leave = loop {
-            if let Some(leave) = self.park(&stream, &mut clock).await {
+            if ahead.is_empty()
+                && let Some(leave) = self.park(&stream, &mut clock).await
+            {
                 break leave;
             }
-            let (back, ahead, leave) = self.talk(stream, &mut clock).await;
-            stream = back;
+            let leave;
+            (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
-                Leave::Park => {}
+                // What looked idle to us has the beginning of a head in hyper's buffer.
+                Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => {}
+                Leave::Park => ahead.clear(),
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
                         return slot.keep(Tunnelled::new(stream, ahead, self.open, tunnel));
@@ -116,11 +121,17 @@ impl<H: Handler + 'static> Connection<H> {
         .await
     }
 
-    /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read ahead.
-    async fn talk(&self, stream: TcpStream, clock: &mut Clock) -> (TcpStream, Bytes, Leave) {
+    /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read `ahead`, as
+    /// it takes them.
+    async fn talk(
+        &self,
+        stream: TcpStream,
+        ahead: Bytes,
+        clock: &mut Clock,
+    ) -> (TcpStream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
         let service = service_fn(move |request| answer(handler.clone(), state.clone(), request));
-        let io = TokioIo::new(Io::new(stream, self.state.clone()));
+        let io = TokioIo::new(Io::new(stream, ahead, self.state.clone()));
         let mut http = Box::new(self.core.http.serve_connection(io, service));
         let leave = poll_fn(|cx| {
             self.state.remember(cx.waker());
@@ -128,7 +139,8 @@ impl<H: Handler + 'static> Connection<H> {
         })
         .await;
         let parts = http.into_parts();
-        (parts.io.into_inner().into_stream(), parts.read_buf, leave)
+        let (stream, ahead) = parts.io.into_inner().into_parts(parts.read_buf);
+        (stream, ahead, leave)
     }
 
     fn poll_talk<F>(
@@ -158,7 +170,10 @@ impl<H: Handler + 'static> Connection<H> {
                 Due::Head => return Poll::Ready(Leave::HeadTimeout),
                 // The body's next poll fails with it, and the path answers 408.
                 Due::Body => self.state.time_out_body(),
-                Due::Write => return Poll::Ready(Leave::Cut),
+                Due::Write if self.state.takes_nothing(Instant::now()) => {
+                    return Poll::Ready(Leave::Cut);
+                }
+                Due::Write => {}
                 Due::Park => return Poll::Ready(Leave::Park),
             }
         }
@@ -253,6 +268,7 @@ async fn answer<H: Handler>(
         id: RequestId::None,
     };
     let mut response = handler.handle(Box::new(request)).await;
+    state.answered();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(slot) = slot {
             state.switches(slot);

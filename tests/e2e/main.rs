@@ -34,3 +34,6 @@ mod proxy_pool;
 
 // When the app does not answer: 502 and 504, the page, and bodies that must never look whole.
 mod proxy_failures;
+
+// The clocks that watch the client: its head, its body, what it takes, and how long it says nothing.
+mod proxy_clocks;
