@@ -25,7 +25,7 @@ use tokio::{
 pub use self::start::StartError;
 use self::{
     deadlines::{Budget, Plan},
-    lifecycle::{Event, Phase},
+    lifecycle::{Event, Phase, Reason},
     repeats::{Repeats, Verdict},
     signals::{Heard, Signals},
 };
@@ -61,6 +61,8 @@ pub struct Service {
     closing: bool,
     /// Since when requests are awaited.
     draining: Option<Instant>,
+    /// Whether that ended by itself, done or not.
+    drained: bool,
     /// How much was cut at the end.
     cut: usize,
     /// What is under way: the delay, the drain, the last responses.
@@ -149,6 +151,8 @@ impl Service {
         loop {
             let alarm = self.alarm;
             let reminder = self.reminder;
+            // Once the signal is relayed an app that counts its connections is left alone.
+            let probing = *self.phase.borrow() < Phase::Stopping(Reason::Asked);
             tokio::select! {
                 // The child's status wins over a signal that came with it, and a signal over everything else.
                 biased;
@@ -164,7 +168,7 @@ impl Service {
                     return self.on_alarm(event);
                 }
                 () = sleep_until(reminder) => self.remind(),
-                change = self.readiness.changed(), if self.upstream.pid().is_some() => {
+                change = self.readiness.changed(), if probing => {
                     if let Some(event) = self.on_change(change) {
                         return event;
                     }

@@ -113,6 +113,7 @@ impl Service {
             drain,
             closing: false,
             draining: None,
+            drained: false,
             cut: 0,
             pending: Box::pin(pending()),
             alarm: wait.map(|wait| (started + wait, Event::StartFailed)),

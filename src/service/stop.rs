@@ -133,11 +133,11 @@ impl Service {
 
     /// Idle connections to the app are closed first: an app that waits for its keep-alives is not held up by ours.
     async fn relay(&mut self) {
-        if self.draining.is_some() {
-            self.drain.end_now().await;
+        self.drain.end_now().await;
+        if !self.drained {
+            self.draining.get_or_insert_with(Instant::now);
             self.say_drained("forced");
         }
-        self.drain.end_now().await;
         self.drain.enter(Stage::Relaying);
         self.drain.seen(Stage::Relaying).await;
         let _ = tokio::time::timeout(POOL_PATIENCE, self.drain.closed(&[Kind::Pooled])).await;
@@ -227,6 +227,7 @@ impl Service {
                 Event::ListenersClosed
             }
             Done::Drained(ended) => {
+                self.drained = true;
                 self.warn_of_stragglers(ended);
                 self.say_drained(if ended == Ended::Done {
                     "done"
