@@ -23,14 +23,14 @@ use tokio::{net::TcpStream, task::spawn_local};
 use super::{
     clock::Clock,
     close::{buffered, linger, request_timeout},
-    core::Core,
+    core::{Admission, Core},
     io::Io,
     registry::Place,
     state::{Due, State},
     tunnel::Tunnelled,
 };
 use crate::{
-    drain::{Open, Stage},
+    drain::Stage,
     handler::{Body, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade},
     http1::BodyError,
 };
@@ -39,7 +39,7 @@ use crate::{
 pub(super) struct Connection<H> {
     core: Rc<Core<H>>,
     state: Rc<State>,
-    open: Open,
+    open: Admission,
     _place: Place,
 }
 
@@ -59,7 +59,7 @@ enum Leave {
 }
 
 impl<H: Handler + 'static> Connection<H> {
-    pub(super) fn new(core: Rc<Core<H>>, state: Rc<State>, open: Open, place: Place) -> Self {
+    pub(super) fn new(core: Rc<Core<H>>, state: Rc<State>, open: Admission, place: Place) -> Self {
         Self {
             core,
             state,

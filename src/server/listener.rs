@@ -7,7 +7,7 @@
 use std::{
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
 
@@ -33,7 +33,15 @@ pub struct Bound {
 pub struct Listener {
     socket: AsyncFd<Socket>,
     address: SocketAddr,
-    shortage: Mutex<Shortage>,
+    shortage: Arc<Mutex<Shortage>>,
+}
+
+/// A second handle on an open door, on its way to the core that will accept through it as well.
+#[derive(Debug)]
+pub(super) struct Handle {
+    socket: Socket,
+    address: SocketAddr,
+    shortage: Arc<Mutex<Shortage>>,
 }
 
 /// Why a port cannot be had, with the remedy.
@@ -103,7 +111,7 @@ impl Bound {
             .map(|socket| Listener {
                 socket,
                 address,
-                shortage: Mutex::default(),
+                shortage: Arc::default(),
             })
             .map_err(|source| BindError::new(address, source))
     }
@@ -139,6 +147,15 @@ impl Listener {
         }
     }
 
+    /// A second handle. The door is open until all are dropped, and its queue is one.
+    pub(super) fn share(&self) -> io::Result<Handle> {
+        Ok(Handle {
+            socket: self.socket().try_clone()?,
+            address: self.address,
+            shortage: self.shortage.clone(),
+        })
+    }
+
     /// The bare socket, which can be filtered.
     pub(super) fn socket(&self) -> &Socket {
         self.socket.get_ref()
@@ -151,6 +168,17 @@ impl Listener {
 
     fn shortage(&self) -> MutexGuard<'_, Shortage> {
         self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Handle {
+    /// Accepts on the runtime of this thread.
+    pub(super) fn open(self) -> io::Result<Listener> {
+        Ok(Listener {
+            socket: register(self.socket)?,
+            address: self.address,
+            shortage: self.shortage,
+        })
     }
 }
 

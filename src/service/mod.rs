@@ -17,10 +17,7 @@ use std::{
     time::Instant,
 };
 
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::sync::watch;
 
 pub use self::start::StartError;
 use self::{
@@ -33,7 +30,7 @@ use crate::{
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
-    server::{self, Closed, Server, last_call::Patience, listener::Bound},
+    server::{self, Acceptor, Closed, Server, listener::Bound},
     upstream::{
         Exit, Name, Upstream,
         readiness::{Change, Readiness},
@@ -78,11 +75,8 @@ pub struct Service {
 enum Front {
     /// Bound; it listens once the app is ready (`WAIT_FOR_TARGET_PORT`).
     Held(Bound),
-    /// Taking connections in; the order closes it.
-    Open {
-        order: oneshot::Sender<(Instant, Patience)>,
-        closed: JoinHandle<Closed>,
-    },
+    /// Taking connections in.
+    Open(Acceptor),
     Gone,
 }
 

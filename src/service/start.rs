@@ -2,7 +2,7 @@
 
 use std::{future::pending, io, rc::Rc, time::Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     Event, Front, Phase, Service,
@@ -122,7 +122,7 @@ impl Service {
             started,
         };
         match listening {
-            Ok(listener) => service.accept(listener),
+            Ok(listener) => service.accept(listener)?,
             Err(bound) => service.front = Front::Held(bound),
         }
         Ok(service)
@@ -132,18 +132,19 @@ impl Service {
     pub(super) fn listen(&mut self, bound: Bound) -> Result<(), BindError> {
         let listener = announce(bound.listen()?);
         self.alarm = None;
-        self.accept(listener);
-        Ok(())
+        self.accept(listener)
     }
 
-    fn accept(&mut self, listener: Listener) {
+    fn accept(&mut self, listener: Listener) -> Result<(), BindError> {
         let Some(server) = &self.server else {
-            return;
+            return Ok(());
         };
-        let acceptor = server.acceptor(listener, self.drain.gate(), &self.front_settings);
-        let (order, received) = oneshot::channel();
-        let closed = tokio::task::spawn_local(acceptor.run(received));
-        self.front = Front::Open { order, closed };
+        let address = listener.local_addr();
+        let acceptor = server
+            .open(listener, self.drain.gate(), &self.front_settings)
+            .map_err(|source| BindError::Other { address, source })?;
+        self.front = Front::Open(acceptor);
+        Ok(())
     }
 }
 

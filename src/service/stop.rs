@@ -1,7 +1,7 @@
 //! What is done on the way from a stop signal, or the child's exit, to our own.
 
 use std::{
-    future::pending,
+    future::{Future, pending},
     time::{Duration, Instant},
 };
 
@@ -72,29 +72,19 @@ impl Service {
             .map_or_else(Instant::now, |stop| stop.plan.relay_by);
         self.closing = true;
         match self.close_front(deadline, patience) {
-            Some(closed) => {
-                self.pending = Box::pin(async {
-                    closed
-                        .await
-                        .map_or_else(|_| Done::NothingToClose, Done::Closed)
-                });
-            }
+            Some(closed) => self.pending = Box::pin(async { Done::Closed(closed.await) }),
             None => self.pending = Box::pin(async { Done::NothingToClose }),
         }
     }
 
-    /// Orders the acceptor to close its listener; a listener that was held back is closed at once.
+    /// Closes the listener; one that was held back closes at once.
     fn close_front(
         &mut self,
         deadline: Instant,
         patience: Patience,
-    ) -> Option<tokio::task::JoinHandle<Closed>> {
+    ) -> Option<impl Future<Output = Closed> + use<>> {
         match std::mem::replace(&mut self.front, Front::Gone) {
-            Front::Open { order, closed } => {
-                // The acceptor only ends by this order.
-                let _ = order.send((deadline, patience));
-                Some(closed)
-            }
+            Front::Open(acceptor) => Some(acceptor.close(deadline, patience)),
             Front::Held(_) | Front::Gone => None,
         }
     }
@@ -202,10 +192,8 @@ impl Service {
             {
                 say_closed(closed);
             }
-            if let Some(closed) = closed
-                && let Ok(closed) = closed.await
-            {
-                say_closed(closed);
+            if let Some(closed) = closed {
+                say_closed(closed.await);
             }
             let ended = drain.closed(&[Kind::Request, Kind::Arriving]);
             let _ = tokio::time::timeout(FINISHING, ended).await;
