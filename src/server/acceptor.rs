@@ -1,25 +1,22 @@
-//! Taking connections in: every core accepts from the one queue, and hands on what it has too many of.
+//! Taking connections in: every core accepts from a queue of its own, and hands on what it has too many of.
 //!
-//! A core that is awake anyway takes a connection at a third of what it costs when another thread takes it and wakes the
-//! core; one queue, not one per core, so that one last call empties it.
+//! An acceptor of its own thread would have two threads woken for each connection, a queue that all cores share would have
+//! all of them woken. To close, the queues are brought together again: one last call empties them all.
 
 use std::{
     net::{SocketAddr, TcpStream},
     num::NonZeroUsize,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
     last_call::{Patience, last_call},
-    listener::{Handle, Listener},
+    listener::{Listener, Queue},
 };
 use crate::drain::{Admitted, Gate};
-
-/// How long the cores may take to let go of the listener; each does at its next turn.
-const LET_GO: Duration = Duration::from_secs(1);
 
 /// What a core is sent.
 #[derive(Debug)]
@@ -30,8 +27,8 @@ pub(super) enum Arrival {
         /// Counts it until the core does.
         admitted: Admitted,
     },
-    /// A listener to accept from, until told to let go.
-    Listener(Doorway),
+    /// A queue to accept from, until told to give it back.
+    Queue(Doorway),
 }
 
 /// A connection just accepted.
@@ -47,13 +44,13 @@ pub(super) struct Accepted {
 /// A core's share in a listener.
 #[derive(Debug)]
 pub(super) struct Doorway {
-    pub(super) handle: Handle,
+    pub(super) queue: Queue,
     pub(super) doors: Arc<Doors>,
     /// The core that it is for.
     pub(super) core: usize,
+    /// Ready, with an error, when the queue is wanted back.
     pub(super) close: oneshot::Receiver<()>,
-    /// Dropped once the handle is.
-    pub(super) closed: oneshot::Sender<()>,
+    pub(super) back: oneshot::Sender<Queue>,
 }
 
 /// The ways to the cores, and the limit.
@@ -77,6 +74,36 @@ impl Doors {
         self.gate.emptier_than(core)
     }
 
+    /// Sends `core` a queue; what is given back takes it back.
+    fn share(
+        self: &Arc<Self>,
+        core: usize,
+        queue: Queue,
+    ) -> (oneshot::Sender<()>, oneshot::Receiver<Queue>) {
+        let (order, close) = oneshot::channel();
+        let (back, returned) = oneshot::channel();
+        let doorway = Doorway {
+            queue,
+            doors: self.clone(),
+            core,
+            close,
+            back,
+        };
+        let _ = self.senders[core].send(Arrival::Queue(doorway));
+        (order, returned)
+    }
+
+    /// Hands a connection of the last call to the core with the fewest.
+    fn send_late(&self, socket: TcpStream, peer: SocketAddr) {
+        let accepted = Accepted {
+            socket,
+            peer,
+            at: Instant::now(),
+            permit: None,
+        };
+        self.send(self.gate.emptiest(), accepted);
+    }
+
     /// Hands a connection to `core`.
     pub(super) fn send(&self, core: usize, accepted: Accepted) {
         let admitted = self.gate.admit(core);
@@ -94,25 +121,26 @@ pub struct Closed {
     pub accepted_late: usize,
 }
 
-/// One listener, and how to close it everywhere.
+/// A listener whose queues are with the cores.
 #[derive(Debug)]
 pub struct Acceptor {
-    listener: Listener,
+    address: SocketAddr,
     doors: Arc<Doors>,
-    shares: Vec<(oneshot::Sender<()>, oneshot::Receiver<()>)>,
+    shares: Vec<(oneshot::Sender<()>, oneshot::Receiver<Queue>)>,
 }
 
 impl Acceptor {
-    /// Lets every core accept from `listener`.
-    ///
-    /// # Errors
-    /// When a descriptor cannot be doubled.
+    /// Gives every core a queue of `listener`.
     pub(super) fn open(
-        listener: Listener,
+        mut listener: Listener,
         gate: Gate,
         senders: Vec<mpsc::UnboundedSender<Arrival>>,
         limit: Option<NonZeroUsize>,
-    ) -> std::io::Result<Self> {
+    ) -> Self {
+        let address = listener.local_addr();
+        if let Err(error) = listener.widen(senders.len()) {
+            tracing::debug!(%error, "fewer queues than cores");
+        }
         let limit =
             limit.map(|limit| Arc::new(Semaphore::new(limit.get().min(Semaphore::MAX_PERMITS))));
         let doors = Arc::new(Doors {
@@ -120,53 +148,45 @@ impl Acceptor {
             senders,
             limit,
         });
-        let mut shares = Vec::new();
-        for (core, sender) in doors.senders.iter().enumerate() {
-            let (order, close) = oneshot::channel();
-            let (closed, acknowledged) = oneshot::channel();
-            let doorway = Doorway {
-                handle: listener.share()?,
-                doors: doors.clone(),
-                core,
-                close,
-                closed,
-            };
-            let _ = sender.send(Arrival::Listener(doorway));
-            shares.push((order, acknowledged));
-        }
-        Ok(Self {
-            listener,
+        let shares = listener.split().into_iter().enumerate();
+        let shares = shares
+            .map(|(core, queue)| doors.share(core, queue))
+            .collect();
+        Self {
+            address,
             doors,
             shares,
-        })
+        }
     }
 
-    /// Has every core let go of the listener, makes the last call and closes it.
+    /// Takes the queues back from the cores, makes the last call and closes.
     pub async fn close(self, deadline: Instant, patience: Patience) -> Closed {
-        let address = self.listener.local_addr();
-        let (orders, acknowledged): (Vec<_>, Vec<_>) = self.shares.into_iter().unzip();
+        let Self {
+            address,
+            doors,
+            shares,
+        } = self;
+        let (orders, backs): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
         drop(orders);
-        let all = async {
-            for closed in acknowledged {
-                // An error is the answer: the sender is dropped after the handle.
-                let _ = closed.await;
+        let mut queues = Vec::new();
+        for back in backs {
+            // A core that has ended has closed its queue.
+            queues.extend(back.await);
+        }
+        let mut accepted_late = 0;
+        match Listener::join(queues) {
+            Ok(Some(listener)) => {
+                let called = last_call(listener, deadline, patience, |socket, peer| {
+                    doors.send_late(socket, peer)
+                });
+                accepted_late = called.await.accepted_late;
             }
-        };
-        let _ = tokio::time::timeout(LET_GO, all).await;
-        let doors = self.doors;
-        let called = last_call(self.listener, deadline, patience, |socket, peer| {
-            let accepted = Accepted {
-                socket,
-                peer,
-                at: Instant::now(),
-                permit: None,
-            };
-            doors.send(doors.gate.emptiest(), accepted);
-        })
-        .await;
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "closing the listener without a last call"),
+        }
         Closed {
             address,
-            accepted_late: called.accepted_late,
+            accepted_late,
         }
     }
 }

@@ -87,7 +87,7 @@ async fn serve<H, F>(
                 // Counted here from now on.
                 drop(admitted);
             }
-            Arrival::Listener(doorway) => {
+            Arrival::Queue(doorway) => {
                 spawn_local(core.clone().accept(doorway));
             }
         }
@@ -121,14 +121,15 @@ impl<H: Handler + 'static> Core<H> {
     /// Accepts until told to let go.
     async fn accept(self: Rc<Self>, doorway: Doorway) {
         let Doorway {
-            handle,
+            queue,
             doors,
             core,
             mut close,
-            closed,
+            back,
         } = doorway;
-        let listener = match handle.open() {
-            Ok(listener) => listener,
+        let listener = match Listener::join(vec![queue]) {
+            Ok(Some(listener)) => listener,
+            Ok(None) => return,
             Err(error) => return tracing::error!(%error, "a core cannot accept"),
         };
         loop {
@@ -142,8 +143,10 @@ impl<H: Handler + 'static> Core<H> {
                 None => self.admit(accepted),
             }
         }
-        drop(listener);
-        drop(closed);
+        if let Some(queue) = listener.split().pop() {
+            // Whoever wants it back waits for it.
+            let _ = back.send(queue);
+        }
     }
 
     fn admit(self: &Rc<Self>, accepted: Accepted) {

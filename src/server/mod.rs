@@ -1,6 +1,6 @@
 //! Connections: knows sockets, not requests.
 //!
-//! A core is a thread with a runtime of its own, where a connection stays for life. All cores accept from one listener. The [`Drain`](crate::drain::Drain) counts it before its task
+//! A core is a thread with a runtime of its own, where a connection stays for life. Each accepts from a queue of its own. The [`Drain`](crate::drain::Drain) counts it before its task
 //! exists, shows it every stage of the stop, and does not forget it until it is closed.
 
 mod accept;
@@ -95,15 +95,7 @@ impl Server {
     }
 
     /// Opens `listener` to connections, which these cores serve.
-    ///
-    /// # Errors
-    /// When descriptors run out.
-    pub fn open(
-        &self,
-        listener: listener::Listener,
-        gate: Gate,
-        settings: &Settings,
-    ) -> std::io::Result<Acceptor> {
+    pub fn open(&self, listener: listener::Listener, gate: Gate, settings: &Settings) -> Acceptor {
         Acceptor::open(
             listener,
             gate,

@@ -122,7 +122,7 @@ impl Service {
             started,
         };
         match listening {
-            Ok(listener) => service.accept(listener)?,
+            Ok(listener) => service.accept(listener),
             Err(bound) => service.front = Front::Held(bound),
         }
         Ok(service)
@@ -132,19 +132,15 @@ impl Service {
     pub(super) fn listen(&mut self, bound: Bound) -> Result<(), BindError> {
         let listener = announce(bound.listen()?);
         self.alarm = None;
-        self.accept(listener)
+        self.accept(listener);
+        Ok(())
     }
 
-    fn accept(&mut self, listener: Listener) -> Result<(), BindError> {
-        let Some(server) = &self.server else {
-            return Ok(());
-        };
-        let address = listener.local_addr();
-        let acceptor = server
-            .open(listener, self.drain.gate(), &self.front_settings)
-            .map_err(|source| BindError::Other { address, source })?;
-        self.front = Front::Open(acceptor);
-        Ok(())
+    fn accept(&mut self, listener: Listener) {
+        if let Some(server) = &self.server {
+            let acceptor = server.open(listener, self.drain.gate(), &self.front_settings);
+            self.front = Front::Open(acceptor);
+        }
     }
 }
 
