@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Version, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::spawn_local};
@@ -31,7 +31,9 @@ use super::{
 };
 use crate::{
     drain::Stage,
-    handler::{Body, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade},
+    handler::{
+        Body, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade, UpgradeSlot,
+    },
     http1::BodyError,
 };
 
@@ -118,7 +120,10 @@ impl<H: Handler + 'static> Connection<H> {
     /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read ahead.
     async fn talk(&self, stream: TcpStream, clock: &mut Clock) -> (TcpStream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
-        let service = service_fn(move |request| answer(handler.clone(), state.clone(), request));
+        let service = service_fn(move |request| {
+            let (request, slot) = receive(&state, request);
+            answer(handler.clone(), state.clone(), request, slot)
+        });
         let io = TokioIo::new(Io::new(stream, self.state.clone()));
         let mut http = Box::new(self.core.http.serve_connection(io, service));
         let leave = poll_fn(|cx| {
@@ -219,24 +224,25 @@ impl<H> Connection<H> {
     }
 }
 
-/// Takes a request up the path and its response back down.
-async fn answer<H: Handler>(
-    handler: Rc<H>,
-    state: Rc<State>,
+/// A request as the path sees it, and what keeps its promise of the connection if it asks to upgrade.
+///
+/// Not part of [`answer`]: what an async function holds while it waits is moved around for each request.
+fn receive(
+    state: &Rc<State>,
     request: hyper::Request<Incoming>,
-) -> Result<http::Response<Tracked>, Infallible> {
+) -> (Box<Request>, Option<UpgradeSlot>) {
     let (mut head, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, &state);
-    let arrived = state.begin(!http_body::Body::is_end_stream(&body), closes(&head));
-    let (slot, upgrade) =
-        if head.headers.contains_key(header::UPGRADE) && head.version == Version::HTTP_11 {
-            // hyper's own promise of the connection is not used.
-            head.extensions.clear();
-            let (slot, upgrade) = Upgrade::pair();
-            (Some(slot), Some(upgrade))
-        } else {
-            (None, None)
-        };
+    let body = RequestBody::new(incoming, state);
+    let arrived = state.begin(!body.is_end_stream(), closes(&head));
+    let upgrades = head.version == Version::HTTP_11 && head.headers.contains_key(header::UPGRADE);
+    let (slot, upgrade) = if upgrades {
+        // hyper's own promise of the connection is not used.
+        head.extensions.clear();
+        let (slot, upgrade) = Upgrade::pair();
+        (Some(slot), Some(upgrade))
+    } else {
+        (None, None)
+    };
     let client = Client {
         address: state.peer,
         arrived,
@@ -251,7 +257,25 @@ async fn answer<H: Handler>(
         upgrade,
         id: RequestId::None,
     };
-    let mut response = handler.handle(Box::new(request)).await;
+    (Box::new(request), slot)
+}
+
+/// Takes a request up the path and its response back down.
+async fn answer<H: Handler>(
+    handler: Rc<H>,
+    state: Rc<State>,
+    request: Box<Request>,
+    slot: Option<UpgradeSlot>,
+) -> Result<http::Response<Tracked>, Infallible> {
+    let response = handler.handle(request).await;
+    Ok(finish(state, slot, response))
+}
+
+fn finish(
+    state: Rc<State>,
+    slot: Option<UpgradeSlot>,
+    mut response: Response,
+) -> http::Response<Tracked> {
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(slot) = slot {
             state.switches(slot);
@@ -259,7 +283,7 @@ async fn answer<H: Handler>(
     } else {
         settle(&state, &mut response);
     }
-    Ok(response.map(|body| Tracked { body, state }))
+    response.map(|body| Tracked { body, state })
 }
 
 /// What the stage of the stop, and the kind of the response, mean for its connection.

@@ -25,10 +25,6 @@ impl Io {
         Self { stream, state }
     }
 
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
-    }
-
     pub(super) fn into_stream(self) -> TcpStream {
         self.stream
     }
