@@ -213,6 +213,9 @@ impl ReverseProxy {
             failure,
             Failure::Refused(_) | Failure::Closed | Failure::Gone
         );
+        if away {
+            self.app.fails();
+        }
         if away && self.app.is_stopping() {
             let gone = answer(
                 StatusCode::SERVICE_UNAVAILABLE,

@@ -14,7 +14,7 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::watch;
@@ -37,6 +37,9 @@ use crate::{
     },
 };
 
+/// How long the death of a process takes, from the end of its connections to that of its name.
+const DYING: Duration = Duration::from_millis(20);
+
 /// Something that is under way.
 type Pending = Pin<Box<dyn Future<Output = Done>>>;
 
@@ -58,8 +61,8 @@ pub struct Service {
     closing: bool,
     /// Since when requests are awaited.
     draining: Option<Instant>,
-    /// Whether that ended by itself, done or not.
-    drained: bool,
+    /// How that ended, if it ended by itself.
+    drained: Option<Ended>,
     /// How much was cut at the end.
     cut: usize,
     /// What is under way: the delay, the drain, the last responses.
@@ -127,7 +130,11 @@ impl Service {
     /// Lives until the child is gone; the exit code.
     pub async fn run(mut self) -> u8 {
         loop {
-            let event = self.next_event().await;
+            let event = match self.next_event().await {
+                // An app that dies drops its requests a moment before it can be reaped: then there is nobody to relay to.
+                Event::Drained => self.child_gone().await.unwrap_or(Event::Drained),
+                event => event,
+            };
             let before = *self.phase.borrow();
             let (phase, action) = before.on(event);
             if phase != before {
@@ -225,6 +232,25 @@ impl Service {
             .copied()
             .unwrap_or(code);
         Event::ChildExited { code }
+    }
+
+    /// The child's exit, if it comes in this moment; only an app that left a request unanswered is worth a wait.
+    async fn child_gone(&mut self) -> Option<Event> {
+        let patience = if self.app.has_failed() {
+            DYING
+        } else {
+            Duration::ZERO
+        };
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(exit) = self.upstream.reap() {
+                return Some(self.on_exit(exit));
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Hands a signal to the child, unless the terminal has done so.

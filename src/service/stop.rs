@@ -123,10 +123,17 @@ impl Service {
 
     /// Idle connections to the app are closed first: an app that waits for its keep-alives is not held up by ours.
     async fn relay(&mut self) {
-        self.drain.end_now().await;
-        if !self.drained {
-            self.draining.get_or_insert_with(Instant::now);
-            self.say_drained("forced");
+        self.draining.get_or_insert_with(Instant::now);
+        match self.drained {
+            Some(Ended::Done) => self.say_drained("done"),
+            Some(Ended::Timeout) => {
+                self.warn_of_stragglers();
+                self.say_drained("timeout");
+            }
+            None => {
+                self.drain.end_now().await;
+                self.say_drained("forced");
+            }
         }
         self.drain.enter(Stage::Relaying);
         self.drain.seen(Stage::Relaying).await;
@@ -215,13 +222,7 @@ impl Service {
                 Event::ListenersClosed
             }
             Done::Drained(ended) => {
-                self.drained = true;
-                self.warn_of_stragglers(ended);
-                self.say_drained(if ended == Ended::Done {
-                    "done"
-                } else {
-                    "timeout"
-                });
+                self.drained = Some(ended);
                 Event::Drained
             }
             Done::Finished { cut } => {
@@ -231,9 +232,9 @@ impl Service {
         }
     }
 
-    fn warn_of_stragglers(&self, ended: Ended) {
+    fn warn_of_stragglers(&self) {
         let requests = self.drain.tally().requests();
-        if ended == Ended::Timeout && requests > 0 {
+        if requests > 0 {
             let oldest = self.drain.oldest();
             tracing::warn!(
                 requests,
