@@ -80,7 +80,7 @@ impl<H: Handler + 'static> Connection<H> {
             let (back, ahead, leave) = self.talk(stream, &mut clock).await;
             stream = back;
             match leave {
-                Leave::Park => {}
+                Leave::Park => self.core.memory.parked(),
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
                         return slot.keep(Tunnelled::new(stream, ahead, self.open, tunnel));

@@ -18,6 +18,7 @@ use super::{
     acceptor::{Accepted, Arrival, Doors, Doorway},
     connection::Connection,
     listener::Listener,
+    memory::Memory,
     registry::Registry,
     state::{State, Timeouts},
 };
@@ -37,6 +38,7 @@ pub(super) struct Core<H> {
     pub(super) http: http1::Builder,
     pub(super) registry: Rc<Registry>,
     pub(super) log_refused: bool,
+    pub(super) memory: Rc<Memory>,
     timeouts: Timeouts,
     watch: Watch,
 }
@@ -76,6 +78,7 @@ async fn serve<H, F>(
         http: http(),
         registry: registry.clone(),
         log_refused: settings.log_refused,
+        memory: Rc::default(),
         timeouts: Timeouts::from(settings),
         watch: watch.clone(),
     });

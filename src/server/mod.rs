@@ -13,6 +13,7 @@ mod half_open;
 mod io;
 pub mod last_call;
 pub mod listener;
+mod memory;
 mod register;
 mod registry;
 mod shortage;

@@ -23,7 +23,7 @@ use crate::{
 pub(super) const YOUNG: Duration = Duration::from_millis(500);
 
 /// An idle connection gives its buffers back after this time.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_millis(250);
 
 /// The clocks of `Settings`, in the shape the driver asks for.
 #[derive(Clone, Copy, Debug)]
