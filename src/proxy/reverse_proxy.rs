@@ -87,7 +87,7 @@ impl ReverseProxy {
         let written = headers::write(request, self.forward_headers, &mut head);
         let mut fresh = false;
         loop {
-            let connection = match self.pool.take().filter(|_| !fresh) {
+            let connection = match self.pool.take(request.client.arrived).filter(|_| !fresh) {
                 Some(connection) => connection,
                 // Boxed, as it is rare: it would take up room in every request's future.
                 None => Box::pin(self.connect()).await?,

@@ -73,12 +73,16 @@ impl<H: Handler + 'static> Connection<H> {
     /// Serves `stream` to its end.
     pub(super) async fn serve(self, mut stream: TcpStream) {
         let mut clock = Clock::default();
+        let mut ahead = Bytes::new();
         let leave = loop {
-            if let Some(leave) = self.park(&stream, &mut clock).await {
+            // A head of which a part came with the request before is no idleness.
+            if ahead.is_empty()
+                && let Some(leave) = self.park(&stream, &mut clock).await
+            {
                 break leave;
             }
-            let (back, ahead, leave) = self.talk(stream, &mut clock).await;
-            stream = back;
+            let leave;
+            (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
                 Leave::Park => self.core.memory.parked(),
                 Leave::Done => {
@@ -118,13 +122,18 @@ impl<H: Handler + 'static> Connection<H> {
     }
 
     /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read ahead.
-    async fn talk(&self, stream: TcpStream, clock: &mut Clock) -> (TcpStream, Bytes, Leave) {
+    async fn talk(
+        &self,
+        stream: TcpStream,
+        ahead: Bytes,
+        clock: &mut Clock,
+    ) -> (TcpStream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
         let service = service_fn(move |request| {
             let (request, slot) = receive(&state, request);
             answer(handler.clone(), state.clone(), request, slot)
         });
-        let io = TokioIo::new(Io::new(stream, self.state.clone()));
+        let io = TokioIo::new(Io::new(stream, ahead, self.state.clone()));
         let mut http = Box::new(self.core.http.serve_connection(io, service));
         let leave = poll_fn(|cx| {
             self.state.remember(cx.waker());
