@@ -8,14 +8,19 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::request::RequestBody;
-use crate::http1::{BodyError, ResponseBody};
+use super::request::{Refusal, RequestBody};
+use crate::http1::ResponseBody;
+
+/// Why a body ends before its end.
+pub type BodyError = crate::http1::BodyError<Refusal>;
 
 /// What is sent to the client after the head.
 #[derive(Debug)]
 pub struct Body {
     source: Source,
     sent: u64,
+    /// Why it ends early, until the connection has sent what came before.
+    failed: Option<BodyError>,
     ended: Option<Box<dyn Ended>>,
 }
 
@@ -65,6 +70,7 @@ impl Body {
         Self {
             source,
             sent: 0,
+            failed: None,
             ended: None,
         }
     }
@@ -115,7 +121,18 @@ impl http_body::Body for Body {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        let frame = ready!(self.poll_source(cx));
+        let frame = match self.failed.take() {
+            Some(error) => Some(Err(error)),
+            None => match ready!(self.poll_source(cx)) {
+                Some(Err(error)) => {
+                    // hyper throws away what it has not sent when a body fails: it is to send that first, and ask again.
+                    self.failed = Some(error);
+                    cx.waker().wake_by_ref();
+                    return Poll::Pending;
+                }
+                frame => frame,
+            },
+        };
         match &frame {
             None => self.end(End::Whole),
             Some(Err(error)) => self.end(End::Failed(*error)),

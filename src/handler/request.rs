@@ -103,9 +103,12 @@ pub enum Refusal {
     /// No progress for `HTTP_READ_TIMEOUT`.
     #[error("the client sent nothing of its body for HTTP_READ_TIMEOUT")]
     TimedOut,
-    /// Bad framing, or the client went away.
-    #[error("the request body is malformed or ended early")]
+    /// Bad framing.
+    #[error("the request body is malformed")]
     Broken,
+    /// The client went away.
+    #[error("the client's connection ended inside its request")]
+    Gone,
 }
 
 /// A request's body: what hyper reads, under our clock and our limit.
@@ -163,7 +166,11 @@ impl RequestBody {
                     Some(Ok(_)) if incoming.is_end_stream() => connection.body_whole(),
                     Some(_) => connection.body_arrived(),
                 }
-                Poll::Ready(frame.map(|frame| frame.map_err(|_| Refusal::Broken)))
+                let refusal = |_| match connection.gone() {
+                    true => Refusal::Gone,
+                    false => Refusal::Broken,
+                };
+                Poll::Ready(frame.map(|frame| frame.map_err(refusal)))
             }
         }
     }

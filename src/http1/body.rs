@@ -17,13 +17,13 @@ use crate::drain::{Stage, Watch};
 
 /// Why the body ended before its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum BodyError {
+pub enum BodyError<E> {
     /// The app closed its connection, or broke its framing.
     #[error("the app's answer ended early")]
     Truncated,
     /// The rest of the request could not be read from the client.
     #[error("the request's body failed while it was answered")]
-    Request,
+    Request(E),
     /// The app is gone.
     #[error("the app is gone")]
     Gone,
@@ -78,7 +78,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
     pub fn poll_frame(
         &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
         if let Err(error) = self.send_on(cx) {
             return Poll::Ready(Some(Err(error)));
         }
@@ -103,7 +103,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
     }
 
     /// Goes on sending the request; an answer may begin before its request has ended.
-    fn send_on(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError> {
+    fn send_on(&mut self, cx: &mut Context<'_>) -> Result<(), BodyError<B::Error>> {
         let (Some(sending), Some(connection)) = (&mut self.sending, &mut self.connection) else {
             return Ok(());
         };
@@ -112,13 +112,13 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
             Poll::Ready(Ok(())) => {}
             // The app does not want the rest; what it answers still counts, but not its connection.
             Poll::Ready(Err(SendError::Closed)) => self.home = None,
-            Poll::Ready(Err(SendError::Body(_))) => return Err(BodyError::Request),
+            Poll::Ready(Err(SendError::Body(error))) => return Err(BodyError::Request(error)),
         }
         self.sending = None;
         Ok(())
     }
 
-    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError>> {
+    fn poll_decoded(&mut self, cx: &mut Context<'_>) -> Poll<Result<Decoded, BodyError<B::Error>>> {
         let mut ended = false;
         loop {
             let Some(connection) = &mut self.connection else {

@@ -218,6 +218,10 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         let sending = (!send_failed && !sending.is_done()).then_some(sending);
         let keep = head.keep_alive && !send_failed;
         let mut decoder = Decoder::new(head.framing);
+        if sending.is_some() && decoder.is_done() {
+            // The answer is whole before its request: what is left of that goes nowhere.
+            return Answer::Whole(head, Bytes::new());
+        }
         if sending.is_none() && !matches!(head.framing, Framing::Chunked | Framing::UntilClose) {
             let here = connection.read.len() as u64;
             let length = decoder.left().unwrap_or(0);

@@ -65,10 +65,14 @@ pub(super) fn parse(
     };
     let status = response.code.ok_or(BadHead)?;
     let minor = response.version.ok_or(BadHead)?;
-    let headers = collect(&buffer[..length], response.headers, std::mem::take(scratch))?;
+    let mut headers = collect(&buffer[..length], response.headers, std::mem::take(scratch))?;
     buffer.advance(length);
     let status = StatusCode::from_u16(status).map_err(|_| BadHead)?;
     let (framing, certain) = framing(status, method, minor, &headers)?;
+    if framing == Framing::Chunked && !certain {
+        // The chunks decide; whoever believed the length would read something else (RFC 9112 section 6.3).
+        headers.remove(header::CONTENT_LENGTH);
+    }
     let keep_alive = certain && framing != Framing::UntilClose && keeps_alive(minor, &headers);
     Ok(Some(Head {
         status,
@@ -116,18 +120,14 @@ fn framing(
         return Ok((Framing::Empty, true));
     }
     if headers.contains_key(header::TRANSFER_ENCODING) {
-        let last = headers
-            .get_all(header::TRANSFER_ENCODING)
-            .iter()
-            .next_back();
-        let chunked = minor > 0 && last.is_some_and(ends_in_chunked);
-        let certain = chunked && !headers.contains_key(header::CONTENT_LENGTH);
-        let framing = if chunked {
-            Framing::Chunked
-        } else {
-            Framing::UntilClose
-        };
-        return Ok((framing, certain));
+        // Any other coding would reach the client without its name.
+        let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
+        let chunked = codings.next().is_some_and(is_chunked) && codings.next().is_none();
+        if minor == 0 || !chunked {
+            return Err(BadHead);
+        }
+        let certain = !headers.contains_key(header::CONTENT_LENGTH);
+        return Ok((Framing::Chunked, certain));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else {
@@ -158,9 +158,11 @@ fn parse_length(value: &HeaderValue) -> Option<u64> {
         .then_some(first)
 }
 
-fn ends_in_chunked(value: &HeaderValue) -> bool {
-    let last = value.as_bytes().rsplit(|byte| *byte == b',').next();
-    last.is_some_and(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"chunked"))
+fn is_chunked(value: &HeaderValue) -> bool {
+    value
+        .as_bytes()
+        .trim_ascii()
+        .eq_ignore_ascii_case(b"chunked")
 }
 
 fn keeps_alive(minor: u8, headers: &HeaderMap) -> bool {
@@ -217,18 +219,16 @@ mod tests {
                 "Transfer-Encoding: chunked\r\n",
                 Some((Framing::Chunked, true)),
             ),
+            ("Transfer-Encoding: gzip, Chunked\r\n", None),
             (
-                "Transfer-Encoding: gzip, Chunked\r\n",
-                Some((Framing::Chunked, true)),
+                "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
+                None,
             ),
             (
                 "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
                 Some((Framing::Chunked, false)),
             ),
-            (
-                "Transfer-Encoding: gzip\r\n",
-                Some((Framing::UntilClose, false)),
-            ),
+            ("Transfer-Encoding: gzip\r\n", None),
             ("", Some((Framing::UntilClose, false))),
             (
                 "Content-Length: 5\r\nConnection: foo, Close\r\n",

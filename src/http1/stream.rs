@@ -3,9 +3,10 @@
 use std::{
     future::Future,
     io::{self, IoSlice},
+    path::Path,
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use bytes::BytesMut;
@@ -21,6 +22,9 @@ const SMALL_READ: usize = 8 * 1024;
 
 /// Room made for a read while a long body is on its way.
 const LARGE_READ: usize = 64 * 1024;
+
+/// The longest pause between two attempts to connect to a unix socket whose queue is full.
+const LONGEST_PAUSE: Duration = Duration::from_millis(50);
 
 /// Where a connection goes when its exchange is over and it may serve another.
 pub trait Home: std::fmt::Debug {
@@ -57,7 +61,7 @@ impl Connection {
                 stream.set_nodelay(true)?;
                 Stream::Tcp(stream)
             }
-            Address::Unix(path) => Stream::Unix(UnixStream::connect(path.as_path()).await?),
+            Address::Unix(path) => Stream::Unix(connect_unix(path.as_path()).await?),
         };
         Ok(Self {
             stream,
@@ -108,6 +112,21 @@ impl Connection {
             (Stream::Unix(stream), [piece]) => Pin::new(stream).poll_write(cx, piece),
             (Stream::Tcp(stream), _) => Pin::new(stream).poll_write_vectored(cx, pieces),
             (Stream::Unix(stream), _) => Pin::new(stream).poll_write_vectored(cx, pieces),
+        }
+    }
+}
+
+/// Waits as TCP does while the app's queue is full: connect(2) says so at once instead (EAGAIN), and nothing tells when
+/// there is room.
+async fn connect_unix(path: &Path) -> io::Result<UnixStream> {
+    let mut pause = Duration::from_millis(1);
+    loop {
+        match UnixStream::connect(path).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                tokio::time::sleep(pause).await;
+                pause = (2 * pause).min(LONGEST_PAUSE);
+            }
+            connected => return connected,
         }
     }
 }

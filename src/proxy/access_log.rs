@@ -9,12 +9,11 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderMap, HeaderName, HeaderValue, Version, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use tokio::task::spawn_local;
 
 use crate::{
-    handler::{Cause, End, Ended, Handler, Request, Response},
-    http1::BodyError,
+    handler::{BodyError, Cause, End, Ended, Handler, Refusal, Request, Response},
     journal::{Line, Stdout, Timestamp},
 };
 
@@ -60,6 +59,8 @@ struct Entry {
     content_type: Option<HeaderValue>,
     cache: Option<HeaderValue>,
     cause: Option<Cause>,
+    /// Whether it asked for a head alone: the body of its answer is not taken, and that is no loss.
+    to_head: bool,
 }
 
 impl<H> AccessLog<H> {
@@ -151,15 +152,16 @@ impl Entry {
             content_type: None,
             cache: None,
             cause: None,
+            to_head: false,
         }
     }
 
     fn asked(&mut self, request: &Request, forward_headers: bool) {
         self.began = request.client.arrived;
-        self.status = CLIENT_CLOSED_REQUEST;
-        self.cause = Some(Cause::ClientGone);
+        self.client_gone();
         self.asked.clear();
         let head = &request.head;
+        self.to_head = head.method == Method::HEAD;
         let field = |name: HeaderName| {
             head.headers
                 .get(name)
@@ -194,8 +196,14 @@ impl Entry {
         self.cache = response.headers().get("x-cache").cloned();
         self.cause = response.extensions().get::<Cause>().copied();
         if self.cause == Some(Cause::ClientGone) {
-            self.status = CLIENT_CLOSED_REQUEST;
+            self.client_gone();
         }
+    }
+
+    /// Whatever its head said: nobody got the answer.
+    fn client_gone(&mut self) {
+        self.status = CLIENT_CLOSED_REQUEST;
+        self.cause = Some(Cause::ClientGone);
     }
 
     fn write(&self, lines: &mut Vec<u8>, time: &[u8], sent: u64) {
@@ -218,10 +226,9 @@ impl Ended for Entry {
     fn ended(mut self: Box<Self>, sent: u64, end: End) {
         match end {
             End::Whole => {}
-            End::Dropped => self.cause = Some(Cause::ClientGone),
-            End::Failed(BodyError::Truncated) => self.cause = Some(Cause::UpstreamClosed),
-            End::Failed(BodyError::Request) => self.cause = Some(Cause::BadRequest),
-            End::Failed(BodyError::Gone) => self.cause = Some(Cause::UpstreamGone),
+            End::Dropped if self.to_head => {}
+            End::Dropped | End::Failed(BodyError::Request(Refusal::Gone)) => self.client_gone(),
+            End::Failed(error) => self.cause = Some(cause(error)),
         }
         let Some(journal) = self.journal.take() else {
             return;
@@ -242,6 +249,17 @@ impl Drop for Entry {
         if let Some(journal) = self.journal.take() {
             journal.write(self, 0);
         }
+    }
+}
+
+fn cause(error: BodyError) -> Cause {
+    match error {
+        BodyError::Truncated => Cause::UpstreamClosed,
+        BodyError::Gone => Cause::UpstreamGone,
+        BodyError::Request(Refusal::TooLarge) => Cause::BodyTooLarge,
+        BodyError::Request(Refusal::TimedOut) => Cause::BodyTimeout,
+        BodyError::Request(Refusal::Broken) => Cause::BadRequest,
+        BodyError::Request(Refusal::Gone) => Cause::ClientGone,
     }
 }
 

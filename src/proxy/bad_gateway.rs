@@ -4,7 +4,7 @@ use std::{
     cell::RefCell,
     fs::{File, Metadata},
     io::Read,
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::PathBuf,
 };
 
@@ -41,7 +41,13 @@ impl BadGateway {
     /// where a request waits for a disk, and only failures come here.
     pub(super) fn page(&self) -> Option<Bytes> {
         let path = self.path.as_ref()?;
-        let file = File::open(path).ok()?;
+        // A pipe in its place would keep the core until somebody writes to it.
+        let mut options = File::options();
+        let file = options
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .ok()?;
         let metadata = file.metadata().ok().filter(Metadata::is_file)?;
         let identity = (
             metadata.dev(),

@@ -203,7 +203,7 @@ impl ReverseProxy {
 
     /// The answer when the app gives none.
     fn failed(&self, failure: &Failure, client: &Client) -> Response {
-        if client.connection.gone() {
+        if client.connection.gone() || matches!(failure, Failure::Body(Refusal::Gone)) {
             return answer(StatusCode::BAD_REQUEST, Cause::ClientGone, "");
         }
         if let Failure::Refused(error) = failure {
@@ -250,7 +250,7 @@ impl ReverseProxy {
                 Cause::BodyTimeout,
                 "nothing more of the request's body arrived in time\n",
             )),
-            Failure::Body(Refusal::Broken) => closing(answer(
+            Failure::Body(Refusal::Broken | Refusal::Gone) => closing(answer(
                 StatusCode::BAD_REQUEST,
                 Cause::BadRequest,
                 "the request's body is malformed\n",

@@ -32,9 +32,9 @@ use super::{
 use crate::{
     drain::Stage,
     handler::{
-        Body, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade, UpgradeSlot,
+        Body, BodyError, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade,
+        UpgradeSlot,
     },
-    http1::BodyError,
 };
 
 /// A connection of core `core`; counted by `open`, woken through `place`.

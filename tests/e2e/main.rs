@@ -28,3 +28,9 @@ mod budget;
 
 // What the log says at the end, and leaving although nobody reads it (M43 to M46).
 mod exit;
+
+// Connections to the app: kept, reused, aged out, found stale, asked once more, never leaked.
+mod proxy_pool;
+
+// When the app does not answer: 502 and 504, the page, and bodies that must never look whole.
+mod proxy_failures;

@@ -3,6 +3,7 @@
 //! A test starts Thrust in front of `examples/upstream.rs`, talks to it over real sockets and awaits what it
 //! publishes. Nothing is ordered by sleeping: wait for a log line, an app line, a byte or an exit, each with a bound.
 
+mod app;
 mod client;
 mod hammer;
 mod lines;
@@ -11,6 +12,7 @@ mod port;
 mod process;
 mod thrust;
 
+pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
 pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;
@@ -18,7 +20,7 @@ pub(crate) use lock::alone;
 pub(crate) use port::ReservedPort;
 pub(crate) use process::{
     children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
-    signals_of, state_of, voluntary_switches_of, zombies_below,
+    resident_memory_of, signals_of, state_of, voluntary_switches_of, zombies_below,
 };
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 

@@ -50,6 +50,11 @@ impl ReservedPort {
         self.port
     }
 
+    /// The bound socket itself, to listen on.
+    pub(super) fn socket(&self) -> Socket {
+        self.socket.try_clone().expect("a descriptor")
+    }
+
     /// Takes connections (and never answers them): the port is somebody else's.
     pub(crate) fn listen(&self) {
         self.socket.listen(16).expect("nobody else listens");

@@ -129,6 +129,14 @@ pub(crate) fn voluntary_switches_of(pid: u32) -> u64 {
     switches.sum()
 }
 
+/// How much of its memory is in RAM, in bytes.
+pub(crate) fn resident_memory_of(pid: u32) -> u64 {
+    let status = fs::read_to_string(proc(pid, "status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse::<u64>().ok());
+    kilobytes.expect("the process lives") * 1024
+}
+
 /// Lets this process, and what it starts, have as many descriptors as it may: for tests with a thousand clients.
 pub(crate) fn raise_file_limit() {
     use nix::sys::resource::{Resource, getrlimit, setrlimit};

@@ -28,7 +28,7 @@ use nix::{
 };
 
 use super::{
-    Client, PATIENCE, Record, ReservedPort, eventually,
+    Client, PATIENCE, PlayedApp, Record, ReservedPort, eventually,
     lines::Lines,
     lock::{Turn, shared},
     process::{children_of, executable_of, kill, marked, state_of},
@@ -72,6 +72,7 @@ pub(crate) struct Builder {
     app: Vec<OsString>,
     command: Option<Vec<OsString>>,
     target: Target,
+    is_played: bool,
     stdin: Stdin,
     stdout: Stdout,
     is_pid_1: bool,
@@ -118,6 +119,12 @@ impl Builder {
     pub(crate) fn tcp_v6(mut self) -> Self {
         self.target = Target::Port(ReservedPort::v6(), "::1");
         self
+    }
+
+    /// The test plays the app (see [`Thrust::app`]); the child sleeps.
+    pub(crate) fn played(mut self) -> Self {
+        self.is_played = true;
+        self.command(["sleep", "600"])
     }
 
     /// The port that the app will be told to use.
@@ -196,6 +203,11 @@ impl Builder {
         fs::create_dir_all(directory.join("gates")).expect("a temporary directory");
         let marker = format!("THRUST_TEST_RUN={}-{number}", process::id());
 
+        let app = self.is_played.then(|| match &self.target {
+            Target::Socket => PlayedApp::on_socket(&directory.join("app")),
+            Target::Port(port, _) => PlayedApp::on_port(port),
+        });
+
         let mut command = self.command_line();
         self.environment(&mut command, &directory, &marker);
         command.args(self.child(&directory));
@@ -228,6 +240,7 @@ impl Builder {
             unread,
             status: None,
             started,
+            app,
             builder: self,
             _turn: turn,
         };
@@ -340,6 +353,7 @@ pub(crate) struct Thrust {
     status: Option<ExitStatus>,
     /// When it was spawned.
     pub(crate) started: Instant,
+    app: Option<PlayedApp>,
     builder: Builder,
     _turn: Rc<Turn>,
 }
@@ -352,6 +366,7 @@ impl Thrust {
             app: Vec::new(),
             command: None,
             target: Target::Socket,
+            is_played: false,
             stdin: Stdin::Null,
             stdout: Stdout::Read,
             is_pid_1: false,
@@ -391,6 +406,11 @@ impl Thrust {
     /// The app's unix socket.
     pub(crate) fn target_socket(&self) -> PathBuf {
         self.directory.join("app")
+    }
+
+    /// The app that the test plays.
+    pub(crate) fn app(&self) -> &PlayedApp {
+        self.app.as_ref().expect("the builder was told")
     }
 
     /// A directory that goes with the test.
