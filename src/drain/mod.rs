@@ -66,11 +66,8 @@ struct Shared {
     patient: AtomicBool,
     /// Whether the drain's deadline has passed.
     overdue: AtomicBool,
-    /// Whether the acceptor waits for a connection to end.
-    full: AtomicBool,
     levels: watch::Sender<Stage>,
     changed: Notify,
-    freed: Notify,
     epoch: Instant,
     cores: Vec<Arc<Counts>>,
 }
@@ -108,10 +105,8 @@ impl Drain {
             stage: AtomicU8::new(Stage::Serving as u8),
             patient: AtomicBool::new(true),
             overdue: AtomicBool::new(false),
-            full: AtomicBool::new(false),
             levels: watch::Sender::new(Stage::Serving),
             changed: Notify::new(),
-            freed: Notify::new(),
             epoch: Instant::now(),
             cores: counts.clone(),
         });
@@ -275,28 +270,13 @@ impl Drain {
     }
 }
 
-/// The acceptor's view: how many connections are open, and when one ends.
+/// The acceptor's view: how many connections each core has.
 #[derive(Clone, Debug)]
 pub struct Gate {
     shared: Arc<Shared>,
 }
 
 impl Gate {
-    /// Waits until fewer than `limit` connections are open.
-    pub async fn below(&self, limit: usize) {
-        loop {
-            let freed = self.shared.freed.notified();
-            let mut freed = std::pin::pin!(freed);
-            freed.as_mut().enable();
-            self.shared.full.store(true, Ordering::SeqCst);
-            if Tally::of(&self.shared.cores).of_kind(Kind::Connection) < limit {
-                self.shared.full.store(false, Ordering::SeqCst);
-                return;
-            }
-            freed.await;
-        }
-    }
-
     /// The core with the fewest connections.
     pub fn emptiest(&self) -> usize {
         let open = |core: &Arc<Counts>| core.open(Kind::Connection);
@@ -304,6 +284,14 @@ impl Gate {
         cores
             .min_by_key(|(_, core)| open(core))
             .map_or(0, |(index, _)| index)
+    }
+
+    /// The core with the fewest connections, if `core` has clearly more than it: a little unevenness costs less than to
+    /// hand a connection over.
+    pub fn emptier_than(&self, core: usize) -> Option<usize> {
+        let open = |core: usize| self.shared.cores[core].open(Kind::Connection);
+        let (own, emptiest) = (open(core), self.emptiest());
+        (own > open(emptiest) + own / 16).then_some(emptiest)
     }
 
     /// Registers a connection with `core` before anything else is done with it, so that none exists that the drain
@@ -441,9 +429,6 @@ impl Drop for Open {
         if self.watch.leaving() {
             seed.counts.ended(kind, seed.shared.micros(Instant::now()));
             seed.shared.changed.notify_one();
-        }
-        if kind == Kind::Connection && seed.shared.full.swap(false, Ordering::SeqCst) {
-            seed.shared.freed.notify_one();
         }
     }
 }

@@ -57,8 +57,8 @@ impl Body {
     }
 
     /// What the app sends, as it sends it.
-    pub fn app(body: ResponseBody<RequestBody>) -> Self {
-        Self::of(Source::App(Box::new(body)))
+    pub fn app(body: Box<ResponseBody<RequestBody>>) -> Self {
+        Self::of(Source::App(body))
     }
 
     /// Tells `ended` when this body ends.

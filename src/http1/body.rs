@@ -111,7 +111,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
             Poll::Pending => return Ok(()),
             Poll::Ready(Ok(())) => {}
             // The app does not want the rest; what it answers still counts, but not its connection.
-            Poll::Ready(Err(SendError::Io(_))) => self.home = None,
+            Poll::Ready(Err(SendError::Closed)) => self.home = None,
             Poll::Ready(Err(SendError::Body(error))) => return Err(BodyError::Request(error)),
         }
         self.sending = None;

@@ -33,6 +33,7 @@ pub struct Exchange<B> {
     watch: Watch,
     /// Whether the app took the request no further than its connection's buffer: not a byte came back.
     silent: bool,
+    bodiless: bool,
     send_failed: bool,
 }
 
@@ -42,7 +43,7 @@ pub enum Answer<B> {
     /// An answer whose body is whole already: the connection is free again.
     Whole(Head, Bytes),
     /// An answer whose body is still to come.
-    Streaming(Head, ResponseBody<B>),
+    Streaming(Head, Box<ResponseBody<B>>),
     /// The app speaks another protocol from here on (101).
     Switched(Head, Connection),
 }
@@ -50,15 +51,8 @@ pub enum Answer<B> {
 /// Why there is no answer.
 #[derive(Debug)]
 pub enum ExchangeError<E> {
-    /// The connection ended before a byte of the answer; `reused` says that it had served another exchange before.
-    Closed {
-        /// Whether the connection was a kept-alive one.
-        reused: bool,
-        /// The head, to be sent again.
-        head: Vec<u8>,
-        /// Whether nothing of a body was taken from the client.
-        untouched: bool,
-    },
+    /// The connection ended before a byte of the answer.
+    Closed,
     /// The connection ended inside the answer's head.
     Broken(io::Error),
     /// The answer is not HTTP/1.
@@ -85,6 +79,7 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
     ) -> Self {
         Self {
             connection,
+            bodiless: body.is_none(),
             sending: Sending::new(head, body, chunked),
             method,
             scratch,
@@ -94,43 +89,44 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         }
     }
 
-    /// Sends the request and reads the head of the final answer; interim ones go to `interim`. `home` gets the
-    /// connection back when the answer is whole. The room of the head comes back too. The answer must begin within
-    /// `patience` from when the request is out.
+    /// Sends the request and reads the head of the final answer; interim ones go to `interim`. The answer must begin
+    /// within `patience` from when the request is out. Then comes [`finish`](Self::finish).
     ///
     /// # Errors
     /// See [`ExchangeError`].
     pub async fn run(
-        mut self,
-        home: &Rc<impl Home + 'static>,
+        &mut self,
         patience: Option<Duration>,
         mut interim: impl FnMut(&Head),
-    ) -> Result<(Answer<B>, Vec<u8>), ExchangeError<B::Error>> {
-        let had_body = self.sending.has_body();
+    ) -> Result<Head, ExchangeError<B::Error>> {
         let mut clock = None;
-        let head = poll_fn(|cx| {
+        poll_fn(|cx| {
             let polled = self.poll_answer(cx, &mut interim);
             match patience {
                 Some(patience) if polled.is_pending() => self.poll_clock(&mut clock, patience, cx),
                 _ => polled,
             }
         })
-        .await;
-        match head {
-            Ok(head) => {
-                let room = self.sending.take_room();
-                Ok((self.finish(head, home), room))
-            }
-            Err(Failed::Closed) => Err(ExchangeError::Closed {
-                reused: self.connection.reused,
-                head: self.sending.take_head(),
-                untouched: !had_body,
-            }),
-            Err(Failed::Broken(error)) => Err(ExchangeError::Broken(error)),
-            Err(Failed::BadResponse) => Err(ExchangeError::BadResponse),
-            Err(Failed::Body(error)) => Err(ExchangeError::Body(error)),
-            Err(Failed::Timeout) => Err(ExchangeError::Timeout),
-            Err(Failed::Gone) => Err(ExchangeError::Gone),
+        .await
+    }
+
+    /// Whether the request may be sent again on another connection: this one was kept alive and ended before a byte of the
+    /// answer, and nothing of a body was taken from the client.
+    pub fn may_be_repeated(&self) -> bool {
+        self.connection.reused && self.silent && self.bodiless
+    }
+
+    /// The head of a request that may be repeated.
+    pub fn take_head(&mut self) -> Vec<u8> {
+        self.sending.take_head()
+    }
+
+    /// The room of what was written, to be used again; none as long as it is in use.
+    pub fn take_room(&mut self) -> Vec<u8> {
+        if self.sending.is_done() {
+            self.sending.take_head()
+        } else {
+            Vec::new()
         }
     }
 
@@ -138,14 +134,14 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         &mut self,
         cx: &mut Context<'_>,
         interim: &mut impl FnMut(&Head),
-    ) -> Poll<Result<Head, Failed<B::Error>>> {
+    ) -> Poll<Result<Head, ExchangeError<B::Error>>> {
         if !self.send_failed && !self.sending.is_done() {
             match self.sending.poll(&mut self.connection, cx) {
                 Poll::Ready(Err(SendError::Body(error))) => {
-                    return Poll::Ready(Err(Failed::Body(error)));
+                    return Poll::Ready(Err(ExchangeError::Body(error)));
                 }
                 // The app may have answered before it closed: what it said is read first.
-                Poll::Ready(Err(SendError::Io(_))) => self.send_failed = true,
+                Poll::Ready(Err(SendError::Closed)) => self.send_failed = true,
                 Poll::Ready(Ok(())) | Poll::Pending => {}
             }
         }
@@ -165,38 +161,51 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         clock: &mut Option<Pin<Box<Sleep>>>,
         patience: Duration,
         cx: &mut Context<'_>,
-    ) -> Poll<Result<Head, Failed<B::Error>>> {
+    ) -> Poll<Result<Head, ExchangeError<B::Error>>> {
         if !self.silent || !(self.sending.is_done() || self.send_failed) {
             return Poll::Pending;
         }
         let sleep = clock.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
-        sleep.as_mut().poll(cx).map(|()| Err(Failed::Timeout))
+        sleep
+            .as_mut()
+            .poll(cx)
+            .map(|()| Err(ExchangeError::Timeout))
     }
 
-    fn poll_one_head(&mut self, cx: &mut Context<'_>) -> Poll<Result<Head, Failed<B::Error>>> {
+    fn poll_one_head(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<Head, ExchangeError<B::Error>>> {
         loop {
             match head::parse(&mut self.connection.read, &self.method, &mut self.scratch) {
                 Ok(Some(head)) => return Poll::Ready(Ok(head)),
                 Ok(None) => {}
-                Err(_) => return Poll::Ready(Err(Failed::BadResponse)),
+                Err(_) => return Poll::Ready(Err(ExchangeError::BadResponse)),
             }
             match self.connection.poll_fill(cx, 0) {
                 Poll::Pending if self.watch.stage() >= Stage::Gone => {
-                    return Poll::Ready(Err(Failed::Gone));
+                    return Poll::Ready(Err(ExchangeError::Gone));
                 }
                 Poll::Pending => return Poll::Pending,
-                Poll::Ready(Ok(0)) if self.silent => return Poll::Ready(Err(Failed::Closed)),
+                Poll::Ready(Ok(0)) if self.silent => {
+                    return Poll::Ready(Err(ExchangeError::Closed));
+                }
                 Poll::Ready(Ok(0)) => {
-                    return Poll::Ready(Err(Failed::Broken(io::ErrorKind::UnexpectedEof.into())));
+                    return Poll::Ready(Err(ExchangeError::Broken(
+                        io::ErrorKind::UnexpectedEof.into(),
+                    )));
                 }
                 Poll::Ready(Ok(_)) => self.silent = false,
-                Poll::Ready(Err(_)) if self.silent => return Poll::Ready(Err(Failed::Closed)),
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(Failed::Broken(error))),
+                Poll::Ready(Err(_)) if self.silent => {
+                    return Poll::Ready(Err(ExchangeError::Closed));
+                }
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(ExchangeError::Broken(error))),
             }
         }
     }
 
-    fn finish(self, head: Head, home: &Rc<impl Home + 'static>) -> Answer<B> {
+    /// The answer whose head was read; `home` gets the connection back when it is whole.
+    pub fn finish(self, head: Head, home: &Rc<impl Home + 'static>) -> Answer<B> {
         let Self {
             mut connection,
             sending,
@@ -231,16 +240,6 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         }
         let home: Option<Rc<dyn Home>> = keep.then(|| home.clone() as Rc<dyn Home>);
         let body = ResponseBody::new(connection, decoder, sending, home, self.watch);
-        Answer::Streaming(head, body)
+        Answer::Streaming(head, Box::new(body))
     }
-}
-
-/// [`ExchangeError`], before what is to be given back is gathered.
-enum Failed<E> {
-    Closed,
-    Broken(io::Error),
-    BadResponse,
-    Body(E),
-    Timeout,
-    Gone,
 }

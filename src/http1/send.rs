@@ -19,7 +19,7 @@ const COPIED: usize = 16 * 1024;
 #[derive(Debug)]
 pub(super) enum SendError<E> {
     /// The connection does not take more.
-    Io(io::Error),
+    Closed,
     /// The request's body failed.
     Body(E),
 }
@@ -60,24 +60,10 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
         self.written == self.before.len() && self.piece.is_empty() && self.after.is_empty()
     }
 
-    /// Whether there is a body still to come.
-    pub(super) fn has_body(&self) -> bool {
-        self.body.is_some()
-    }
-
-    /// What was to be written: the head, as long as no body followed it.
+    /// The head of a request without a body, written or not.
     pub(super) fn take_head(&mut self) -> Vec<u8> {
+        self.written = 0;
         std::mem::take(&mut self.before)
-    }
-
-    /// The room of what was written, to be used again; none while some of it still waits.
-    pub(super) fn take_room(&mut self) -> Vec<u8> {
-        if self.is_done() {
-            self.written = 0;
-            self.take_head()
-        } else {
-            Vec::new()
-        }
     }
 
     /// Sends what can be sent now; ready when the whole request is out.
@@ -96,7 +82,7 @@ impl<B: Body<Data = Bytes> + Unpin> Sending<B> {
                     return Poll::Pending;
                 }
             }
-            ready!(self.poll_flush(connection, cx)).map_err(SendError::Io)?;
+            ready!(self.poll_flush(connection, cx)).map_err(|_| SendError::Closed)?;
             if self.body.is_none() {
                 return Poll::Ready(Ok(()));
             }

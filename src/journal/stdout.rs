@@ -14,6 +14,7 @@ use std::{
 use nix::{
     errno::Errno,
     poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::signal::{SigSet, Signal},
 };
 
 use super::{Line, Timestamp};
@@ -67,6 +68,9 @@ impl Stdout {
 }
 
 fn write_all(items: &Receiver<Item>, dropped: &AtomicU64) {
+    // In the background of a terminal with `tostop` the kernel would send us SIGTTOU for each write, and as it has a
+    // handler, for ever; who blocks it may write (tty_ioctl(4), termios(3)).
+    let _ = SigSet::from(Signal::SIGTTOU).thread_block();
     let stdout = io::stdout();
     let stdout = stdout.as_fd();
     let mut timestamp = Timestamp::default();

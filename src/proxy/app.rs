@@ -29,6 +29,7 @@ struct Shared {
     /// The one question that every request asks.
     booting: AtomicBool,
     stopping: AtomicBool,
+    failed: AtomicBool,
     held: AtomicUsize,
     refused: Box<dyn Fn() + Send + Sync>,
 }
@@ -48,6 +49,7 @@ impl App {
             state: watch::Sender::new(AppState::Booting),
             booting: AtomicBool::new(true),
             stopping: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             held: AtomicUsize::new(0),
             refused: Box::new(refused),
         }))
@@ -64,6 +66,16 @@ impl App {
     /// Says that a stop has begun: whatever the app no longer answers is 503 from here on, not 502.
     pub fn stops(&self) {
         self.0.stopping.store(true, Ordering::Release);
+    }
+
+    /// Whether it left a request unanswered since a stop began.
+    pub fn has_failed(&self) -> bool {
+        self.0.failed.load(Ordering::Acquire)
+    }
+
+    /// It left a request unanswered.
+    pub(super) fn fails(&self) {
+        self.0.failed.store(self.is_stopping(), Ordering::Release);
     }
 
     pub(super) fn is_booting(&self) -> bool {

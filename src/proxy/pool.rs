@@ -49,11 +49,11 @@ impl Pool {
         pool
     }
 
-    /// The warmest connection that the app has not closed.
-    pub(super) fn take(&self) -> Option<Connection> {
+    /// The warmest connection that the app has not closed, for a request that came at `now`.
+    pub(super) fn take(&self, now: Instant) -> Option<Connection> {
         let mut idle = self.idle.borrow_mut();
         while let Some(Idle { connection, .. }) = idle.pop() {
-            if !connection.is_stale() && connection.idle_since.elapsed() < self.limit {
+            if !connection.is_stale() && now < connection.idle_since + self.limit {
                 return Some(connection);
             }
         }

@@ -8,7 +8,7 @@ use super::Settings;
 use crate::{
     drain::Watch,
     handler::RequestBody,
-    http1::{Answer, Connection, Exchange, Home},
+    http1::{Connection, Exchange},
     target::Address,
 };
 
@@ -38,7 +38,7 @@ impl Probe {
     pub async fn ask(self, address: Address, watch: Watch) -> bool {
         let asked = async {
             let connection = Connection::connect(&address).await.ok()?;
-            let exchange: Exchange<RequestBody> = Exchange::new(
+            let mut exchange: Exchange<RequestBody> = Exchange::new(
                 connection,
                 Method::GET,
                 self.head,
@@ -47,27 +47,9 @@ impl Probe {
                 HeaderMap::new(),
                 watch,
             );
-            let (answer, _) = exchange
-                .run(&std::rc::Rc::new(Once), None, |_| {})
-                .await
-                .ok()?;
-            let status = match &answer {
-                Answer::Whole(head, _) | Answer::Streaming(head, _) | Answer::Switched(head, _) => {
-                    head.status
-                }
-            };
+            let status = exchange.run(None, |_| {}).await.ok()?.status;
             Some(status.as_u16() < 400)
         };
         matches!(tokio::time::timeout(PATIENCE, asked).await, Ok(Some(true)))
-    }
-}
-
-/// A probe's connection serves once.
-#[derive(Debug)]
-struct Once;
-
-impl Home for Once {
-    fn take_back(&self, connection: Connection) {
-        drop(connection);
     }
 }

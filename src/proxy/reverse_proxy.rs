@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http::{HeaderValue, StatusCode, header};
 use tokio::task::spawn_local;
 
 use super::{
@@ -55,20 +55,13 @@ enum Failure {
 impl From<ExchangeError<Refusal>> for Failure {
     fn from(error: ExchangeError<Refusal>) -> Self {
         match error {
-            ExchangeError::Closed { .. } | ExchangeError::Broken(_) => Self::Closed,
+            ExchangeError::Closed | ExchangeError::Broken(_) => Self::Closed,
             ExchangeError::BadResponse => Self::BadResponse,
             ExchangeError::Timeout => Self::ResponseTimeout,
             ExchangeError::Gone => Self::Gone,
             ExchangeError::Body(refusal) => Self::Body(refusal),
         }
     }
-}
-
-/// What is still needed of a request once its head is written.
-struct Rest {
-    method: Method,
-    client: Client,
-    upgrade: Option<Upgrade>,
 }
 
 impl ReverseProxy {
@@ -88,81 +81,59 @@ impl ReverseProxy {
 
     /// One request, one answer; a kept-alive connection that turns out to be dead is replaced once by a fresh one, if the
     /// app cannot have seen the request or may see it twice.
-    async fn ask(&self, request: Box<Request>) -> Result<Response, (Failure, Client)> {
+    async fn ask(&self, request: &mut Request) -> Result<Response, Failure> {
         let mut head = self.spare_heads.borrow_mut().pop().unwrap_or_default();
         head.clear();
-        let written = headers::write(&request, self.forward_headers, &mut head);
-        let Request {
-            head: parts,
-            body,
-            client,
-            upgrade,
-            ..
-        } = *request;
-        let rest = Rest {
-            method: parts.method,
-            client,
-            upgrade: upgrade.filter(|_| written.upgrades),
-        };
-        let mut body = (!http_body::Body::is_end_stream(&body)).then_some(body);
-        let mut scratch = parts.headers;
+        let written = headers::write(request, self.forward_headers, &mut head);
         let mut fresh = false;
         loop {
-            let connection = match self.connection(fresh).await {
-                Ok(connection) => connection,
-                Err(failure) => return Err((failure, rest.client)),
+            let connection = match self.pool.take(request.client.arrived).filter(|_| !fresh) {
+                Some(connection) => connection,
+                // Boxed, as it is rare: it would take up room in every request's future.
+                None => Box::pin(self.connect()).await?,
             };
-            let asked = self
-                .exchange(
-                    connection,
-                    &rest,
-                    head,
-                    body.take(),
-                    written,
-                    std::mem::take(&mut scratch),
-                )
-                .await;
-            match asked {
-                Ok((answer, room)) => {
-                    self.keep(room);
-                    return Ok(self.respond(answer, rest));
+            let mut exchange = self.exchange(connection, request, head, written);
+            let client = &request.client;
+            match exchange
+                .run(self.response_timeout, |interim| pass_on(interim, client))
+                .await
+            {
+                Ok(answer) => {
+                    self.keep(exchange.take_room());
+                    let answer = exchange.finish(answer, &self.pool);
+                    return Ok(self.respond(answer, request, written));
                 }
-                Err(ExchangeError::Closed {
-                    reused: true,
-                    untouched: true,
-                    head: again,
-                }) if rest.method.is_idempotent() => {
-                    head = again;
+                Err(ExchangeError::Closed)
+                    if exchange.may_be_repeated() && request.head.method.is_idempotent() =>
+                {
+                    head = exchange.take_head();
                     fresh = true;
                 }
-                Err(error) => return Err((error.into(), rest.client)),
+                Err(error) => return Err(error.into()),
             }
         }
     }
 
-    async fn exchange(
+    fn exchange(
         &self,
         connection: Connection,
-        rest: &Rest,
+        request: &mut Request,
         head: Vec<u8>,
-        body: Option<RequestBody>,
         written: Written,
-        scratch: HeaderMap,
-    ) -> Result<(Answer<RequestBody>, Vec<u8>), ExchangeError<Refusal>> {
-        let exchange = Exchange::new(
+    ) -> Exchange<RequestBody> {
+        let body = std::mem::replace(&mut request.body, RequestBody::empty());
+        let body = (!http_body::Body::is_end_stream(&body)).then_some(body);
+        let scratch = std::mem::take(&mut request.head.headers);
+        let method = request.head.method.clone();
+        Exchange::new(
             connection,
-            rest.method.clone(),
+            method,
             head,
             body,
             written.chunked,
             scratch,
             self.watch.clone(),
-        );
-        exchange
-            .run(&self.pool, self.response_timeout, |interim| {
-                pass_on(interim, &rest.client)
-            })
-            .await
+        )
     }
 
     fn keep(&self, head: Vec<u8>) {
@@ -172,10 +143,7 @@ impl ReverseProxy {
         }
     }
 
-    async fn connection(&self, fresh: bool) -> Result<Connection, Failure> {
-        if !fresh && let Some(connection) = self.pool.take() {
-            return Ok(connection);
-        }
+    async fn connect(&self) -> Result<Connection, Failure> {
         let Some(address) = self.app.address() else {
             return Err(Failure::Gone);
         };
@@ -192,7 +160,12 @@ impl ReverseProxy {
         })
     }
 
-    fn respond(&self, answer: Answer<RequestBody>, rest: Rest) -> Response {
+    fn respond(
+        &self,
+        answer: Answer<RequestBody>,
+        request: &mut Request,
+        written: Written,
+    ) -> Response {
         match answer {
             Answer::Whole(head, bytes) => response(head, Body::from(bytes)),
             Answer::Streaming(head, mut body) => {
@@ -201,15 +174,24 @@ impl ReverseProxy {
                 }
                 response(head, Body::app(body))
             }
-            Answer::Switched(head, connection) => self.switch(head, connection, rest),
+            Answer::Switched(head, connection) => {
+                let upgrade = request.upgrade.take().filter(|_| written.upgrades);
+                self.switch(head, connection, upgrade, &request.client)
+            }
         }
     }
 
     /// Passes a 101 on, and joins both connections behind it.
-    fn switch(&self, head: Head, app: Connection, rest: Rest) -> Response {
+    fn switch(
+        &self,
+        head: Head,
+        app: Connection,
+        upgrade: Option<Upgrade>,
+        client: &Client,
+    ) -> Response {
         let token = head.headers.get(header::UPGRADE).cloned();
-        let (Some(upgrade), Some(token)) = (rest.upgrade, token) else {
-            return self.failed(&Failure::BadResponse, &rest.client);
+        let (Some(upgrade), Some(token)) = (upgrade, token) else {
+            return self.failed(&Failure::BadResponse, client);
         };
         let mut response = response(head, Body::empty());
         let headers = response.headers_mut();
@@ -231,6 +213,9 @@ impl ReverseProxy {
             failure,
             Failure::Refused(_) | Failure::Closed | Failure::Gone
         );
+        if away {
+            self.app.fails();
+        }
         if away && self.app.is_stopping() {
             let gone = answer(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -275,15 +260,16 @@ impl ReverseProxy {
 }
 
 impl Handler for ReverseProxy {
-    async fn handle(&self, request: Box<Request>) -> Response {
+    async fn handle(&self, mut request: Box<Request>) -> Response {
         if self.app.is_booting()
-            && let Some(response) = hold(&self.app, &self.page, self.boot_hold, &request).await
+            && let Some(response) =
+                Box::pin(hold(&self.app, &self.page, self.boot_hold, &request)).await
         {
             return response;
         }
-        match self.ask(request).await {
+        match self.ask(&mut request).await {
             Ok(response) => response,
-            Err((failure, client)) => self.failed(&failure, &client),
+            Err(failure) => self.failed(&failure, &request.client),
         }
     }
 }

@@ -1,26 +1,115 @@
-//! The one acceptor: takes connections in and hands each to the core with the fewest.
+//! Taking connections in: every core accepts from a queue of its own, and hands on what it has too many of.
+//!
+//! An acceptor of its own thread would have two threads woken for each connection, a queue that all cores share would have
+//! all of them woken. To close, the queues are brought together again: one last call empties them all.
 
 use std::{
     net::{SocketAddr, TcpStream},
     num::NonZeroUsize,
+    sync::Arc,
     time::Instant,
 };
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
-    core::Arrival,
     last_call::{Patience, last_call},
-    listener::Listener,
+    listener::{Listener, Queue},
 };
-use crate::drain::Gate;
+use crate::drain::{Admitted, Gate};
 
-/// Accepts from one listener until it is told to close it.
+/// What a core is sent.
 #[derive(Debug)]
-pub struct Acceptor {
-    listener: Listener,
-    doors: Doors,
-    limit: Option<NonZeroUsize>,
+pub(super) enum Arrival {
+    /// A connection that was accepted for it.
+    Connection {
+        accepted: Accepted,
+        /// Counts it until the core does.
+        admitted: Admitted,
+    },
+    /// A queue to accept from, until told to give it back.
+    Queue(Doorway),
+}
+
+/// A connection just accepted.
+#[derive(Debug)]
+pub(super) struct Accepted {
+    pub(super) socket: TcpStream,
+    pub(super) peer: SocketAddr,
+    pub(super) at: Instant,
+    /// Its place among `MAX_CONNECTIONS`; none without a limit, or in the last call.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+}
+
+/// A core's share in a listener.
+#[derive(Debug)]
+pub(super) struct Doorway {
+    pub(super) queue: Queue,
+    pub(super) doors: Arc<Doors>,
+    /// The core that it is for.
+    pub(super) core: usize,
+    /// Ready, with an error, when the queue is wanted back.
+    pub(super) close: oneshot::Receiver<()>,
+    pub(super) back: oneshot::Sender<Queue>,
+}
+
+/// The ways to the cores, and the limit.
+#[derive(Debug)]
+pub(super) struct Doors {
+    gate: Gate,
+    senders: Vec<mpsc::UnboundedSender<Arrival>>,
+    limit: Option<Arc<Semaphore>>,
+}
+
+impl Doors {
+    /// A place among `MAX_CONNECTIONS`, when there is one. Connections beyond wait in the kernel's queue.
+    pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
+        let limit = self.limit.as_ref()?.clone();
+        // It is never closed.
+        limit.acquire_owned().await.ok()
+    }
+
+    /// The core that is to have the next connection, if it is not `core`, which has accepted it.
+    pub(super) fn better_than(&self, core: usize) -> Option<usize> {
+        self.gate.emptier_than(core)
+    }
+
+    /// Sends `core` a queue; what is given back takes it back.
+    fn share(
+        self: &Arc<Self>,
+        core: usize,
+        queue: Queue,
+    ) -> (oneshot::Sender<()>, oneshot::Receiver<Queue>) {
+        let (order, close) = oneshot::channel();
+        let (back, returned) = oneshot::channel();
+        let doorway = Doorway {
+            queue,
+            doors: self.clone(),
+            core,
+            close,
+            back,
+        };
+        let _ = self.senders[core].send(Arrival::Queue(doorway));
+        (order, returned)
+    }
+
+    /// Hands a connection of the last call to the core with the fewest.
+    fn send_late(&self, socket: TcpStream, peer: SocketAddr) {
+        let accepted = Accepted {
+            socket,
+            peer,
+            at: Instant::now(),
+            permit: None,
+        };
+        self.send(self.gate.emptiest(), accepted);
+    }
+
+    /// Hands a connection to `core`.
+    pub(super) fn send(&self, core: usize, accepted: Accepted) {
+        let admitted = self.gate.admit(core);
+        // A core only ends after the last acceptor.
+        let _ = self.senders[core].send(Arrival::Connection { accepted, admitted });
+    }
 }
 
 /// A listener that is closed.
@@ -32,70 +121,72 @@ pub struct Closed {
     pub accepted_late: usize,
 }
 
-/// The order to close, by when, and with how much patience.
-pub type LastOrder = (Instant, Patience);
-
-/// The ways to the cores.
+/// A listener whose queues are with the cores.
 #[derive(Debug)]
-struct Doors {
-    gate: Gate,
-    senders: Vec<mpsc::UnboundedSender<Arrival>>,
-}
-
-impl Doors {
-    fn send(&self, socket: TcpStream, peer: SocketAddr) {
-        let core = self.gate.emptiest();
-        let admitted = self.gate.admit(core);
-        // A core only ends after the last acceptor.
-        let _ = self.senders[core].send(Arrival {
-            socket,
-            peer,
-            at: Instant::now(),
-            admitted,
-        });
-    }
+pub struct Acceptor {
+    address: SocketAddr,
+    doors: Arc<Doors>,
+    shares: Vec<(oneshot::Sender<()>, oneshot::Receiver<Queue>)>,
 }
 
 impl Acceptor {
-    pub(super) fn new(
-        listener: Listener,
+    /// Gives every core a queue of `listener`.
+    pub(super) fn open(
+        mut listener: Listener,
         gate: Gate,
         senders: Vec<mpsc::UnboundedSender<Arrival>>,
         limit: Option<NonZeroUsize>,
     ) -> Self {
-        Self {
-            listener,
-            doors: Doors { gate, senders },
+        let address = listener.local_addr();
+        if let Err(error) = listener.widen(senders.len()) {
+            tracing::debug!(%error, "fewer queues than cores");
+        }
+        let limit =
+            limit.map(|limit| Arc::new(Semaphore::new(limit.get().min(Semaphore::MAX_PERMITS))));
+        let doors = Arc::new(Doors {
+            gate,
+            senders,
             limit,
+        });
+        let shares = listener.split().into_iter().enumerate();
+        let shares = shares
+            .map(|(core, queue)| doors.share(core, queue))
+            .collect();
+        Self {
+            address,
+            doors,
+            shares,
         }
     }
 
-    /// Accepts until `order` comes, then makes the last call and closes. Connections beyond `MAX_CONNECTIONS` wait in the
-    /// kernel's queue, the last call takes them in all the same: nobody is reset.
-    pub async fn run(self, mut order: oneshot::Receiver<LastOrder>) -> Closed {
-        let address = self.listener.local_addr();
-        let (deadline, patience) = loop {
-            tokio::select! {
-                biased;
-                order = &mut order => break order.unwrap_or((Instant::now(), Patience::None)),
-                (socket, peer) = self.next() => self.doors.send(socket, peer),
+    /// Takes the queues back from the cores, makes the last call and closes.
+    pub async fn close(self, deadline: Instant, patience: Patience) -> Closed {
+        let Self {
+            address,
+            doors,
+            shares,
+        } = self;
+        let (orders, backs): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
+        drop(orders);
+        let mut queues = Vec::new();
+        for back in backs {
+            // A core that has ended has closed its queue.
+            queues.extend(back.await);
+        }
+        let mut accepted_late = 0;
+        match Listener::join(queues) {
+            Ok(Some(listener)) => {
+                let called = last_call(listener, deadline, patience, |socket, peer| {
+                    doors.send_late(socket, peer)
+                });
+                accepted_late = called.await.accepted_late;
             }
-        };
-        let doors = &self.doors;
-        let called = last_call(self.listener, deadline, patience, |socket, peer| {
-            doors.send(socket, peer)
-        })
-        .await;
+            Ok(None) => {}
+            Err(error) => tracing::error!(%error, "closing the listener without a last call"),
+        }
         Closed {
             address,
-            accepted_late: called.accepted_late,
+            accepted_late,
         }
-    }
-
-    async fn next(&self) -> (TcpStream, SocketAddr) {
-        if let Some(limit) = self.limit {
-            self.doors.gate.below(limit.get()).await;
-        }
-        self.listener.accept().await
     }
 }

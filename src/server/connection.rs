@@ -15,7 +15,7 @@ use std::{
 
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, Version, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::{net::TcpStream, task::spawn_local};
@@ -23,16 +23,17 @@ use tokio::{net::TcpStream, task::spawn_local};
 use super::{
     clock::Clock,
     close::{buffered, linger, request_timeout},
-    core::Core,
+    core::{Admission, Core},
     io::Io,
     registry::Place,
     state::{Due, State},
     tunnel::Tunnelled,
 };
 use crate::{
-    drain::{Open, Stage},
+    drain::Stage,
     handler::{
         Body, BodyError, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade,
+        UpgradeSlot,
     },
 };
 
@@ -40,7 +41,7 @@ use crate::{
 pub(super) struct Connection<H> {
     core: Rc<Core<H>>,
     state: Rc<State>,
-    open: Open,
+    open: Admission,
     _place: Place,
 }
 
@@ -60,7 +61,7 @@ enum Leave {
 }
 
 impl<H: Handler + 'static> Connection<H> {
-    pub(super) fn new(core: Rc<Core<H>>, state: Rc<State>, open: Open, place: Place) -> Self {
+    pub(super) fn new(core: Rc<Core<H>>, state: Rc<State>, open: Admission, place: Place) -> Self {
         Self {
             core,
             state,
@@ -74,6 +75,7 @@ impl<H: Handler + 'static> Connection<H> {
         let mut clock = Clock::default();
         let mut ahead = Bytes::new();
         let leave = loop {
+            // A head of which a part came with the request before is no idleness.
             if ahead.is_empty()
                 && let Some(leave) = self.park(&stream, &mut clock).await
             {
@@ -84,7 +86,10 @@ impl<H: Handler + 'static> Connection<H> {
             match leave {
                 // What looked idle to us has the beginning of a head in hyper's buffer.
                 Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => {}
-                Leave::Park => ahead.clear(),
+                Leave::Park => {
+                    ahead.clear();
+                    self.core.memory.parked();
+                }
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
                         return slot.keep(Tunnelled::new(stream, ahead, self.open, tunnel));
@@ -130,7 +135,10 @@ impl<H: Handler + 'static> Connection<H> {
         clock: &mut Clock,
     ) -> (TcpStream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
-        let service = service_fn(move |request| answer(handler.clone(), state.clone(), request));
+        let service = service_fn(move |request| {
+            let (request, slot) = receive(&state, request);
+            answer(handler.clone(), state.clone(), request, slot)
+        });
         let io = TokioIo::new(Io::new(stream, ahead, self.state.clone()));
         let mut http = Box::new(self.core.http.serve_connection(io, service));
         let leave = poll_fn(|cx| {
@@ -235,24 +243,25 @@ impl<H> Connection<H> {
     }
 }
 
-/// Takes a request up the path and its response back down.
-async fn answer<H: Handler>(
-    handler: Rc<H>,
-    state: Rc<State>,
+/// A request as the path sees it, and what keeps its promise of the connection if it asks to upgrade.
+///
+/// Not part of [`answer`]: what an async function holds while it waits is moved around for each request.
+fn receive(
+    state: &Rc<State>,
     request: hyper::Request<Incoming>,
-) -> Result<http::Response<Tracked>, Infallible> {
+) -> (Box<Request>, Option<UpgradeSlot>) {
     let (mut head, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, &state);
-    let arrived = state.begin(!http_body::Body::is_end_stream(&body), closes(&head));
-    let (slot, upgrade) =
-        if head.headers.contains_key(header::UPGRADE) && head.version == Version::HTTP_11 {
-            // hyper's own promise of the connection is not used.
-            head.extensions.clear();
-            let (slot, upgrade) = Upgrade::pair();
-            (Some(slot), Some(upgrade))
-        } else {
-            (None, None)
-        };
+    let body = RequestBody::new(incoming, state);
+    let arrived = state.begin(!body.is_end_stream(), closes(&head));
+    let upgrades = head.version == Version::HTTP_11 && head.headers.contains_key(header::UPGRADE);
+    let (slot, upgrade) = if upgrades {
+        // hyper's own promise of the connection is not used.
+        head.extensions.clear();
+        let (slot, upgrade) = Upgrade::pair();
+        (Some(slot), Some(upgrade))
+    } else {
+        (None, None)
+    };
     let client = Client {
         address: state.peer,
         arrived,
@@ -267,7 +276,25 @@ async fn answer<H: Handler>(
         upgrade,
         id: RequestId::None,
     };
-    let mut response = handler.handle(Box::new(request)).await;
+    (Box::new(request), slot)
+}
+
+/// Takes a request up the path and its response back down.
+async fn answer<H: Handler>(
+    handler: Rc<H>,
+    state: Rc<State>,
+    request: Box<Request>,
+    slot: Option<UpgradeSlot>,
+) -> Result<http::Response<Tracked>, Infallible> {
+    let response = handler.handle(request).await;
+    Ok(finish(state, slot, response))
+}
+
+fn finish(
+    state: Rc<State>,
+    slot: Option<UpgradeSlot>,
+    mut response: Response,
+) -> http::Response<Tracked> {
     state.answered();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(slot) = slot {
@@ -276,7 +303,7 @@ async fn answer<H: Handler>(
     } else {
         settle(&state, &mut response);
     }
-    Ok(response.map(|body| Tracked { body, state }))
+    response.map(|body| Tracked { body, state })
 }
 
 /// What the stage of the stop, and the kind of the response, mean for its connection.

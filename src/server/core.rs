@@ -1,7 +1,6 @@
 //! A core: one thread, one runtime, the connections that live there.
 
 use std::{
-    net::{SocketAddr, TcpStream},
     os::fd::AsRawFd,
     rc::Rc,
     time::{Duration, Instant},
@@ -10,18 +9,21 @@ use std::{
 use hyper::server::conn::http1;
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::mpsc,
+    sync::{OwnedSemaphorePermit, mpsc},
     task::spawn_local,
 };
 
 use super::{
     Settings,
+    acceptor::{Accepted, Arrival, Doors, Doorway},
     connection::Connection,
+    listener::Listener,
+    memory::Memory,
     registry::Registry,
     state::{State, Timeouts},
 };
 use crate::{
-    drain::{Admitted, Kind, Stage, Watch, WatchSeed},
+    drain::{Kind, Open, Stage, Watch, WatchSeed},
     handler::Handler,
 };
 
@@ -31,20 +33,12 @@ const MAX_BUFFER: usize = 64 * 1024;
 /// How long the runtime outlives the last stage for connections that are being closed.
 const PATIENCE: Duration = Duration::from_millis(1_200);
 
-/// A connection as it comes from the acceptor.
-#[derive(Debug)]
-pub(super) struct Arrival {
-    pub(super) socket: TcpStream,
-    pub(super) peer: SocketAddr,
-    pub(super) at: Instant,
-    pub(super) admitted: Admitted,
-}
-
 pub(super) struct Core<H> {
     pub(super) handler: Rc<H>,
     pub(super) http: http1::Builder,
     pub(super) registry: Rc<Registry>,
     pub(super) log_refused: bool,
+    pub(super) memory: Rc<Memory>,
     timeouts: Timeouts,
     watch: Watch,
 }
@@ -84,12 +78,22 @@ async fn serve<H, F>(
         http: http(),
         registry: registry.clone(),
         log_refused: settings.log_refused,
+        memory: Rc::default(),
         timeouts: Timeouts::from(settings),
         watch: watch.clone(),
     });
     spawn_local(follow(watch.clone(), registry.clone()));
     while let Some(arrival) = arrivals.recv().await {
-        core.admit(arrival);
+        match arrival {
+            Arrival::Connection { accepted, admitted } => {
+                core.admit(accepted);
+                // Counted here from now on.
+                drop(admitted);
+            }
+            Arrival::Queue(doorway) => {
+                spawn_local(core.clone().accept(doorway));
+            }
+        }
     }
     watch.reached(Stage::Cut).await;
     let closed = async {
@@ -117,14 +121,48 @@ fn http() -> http1::Builder {
 }
 
 impl<H: Handler + 'static> Core<H> {
-    fn admit(self: &Rc<Self>, arrival: Arrival) {
-        let Arrival {
+    /// Accepts until told to let go.
+    async fn accept(self: Rc<Self>, doorway: Doorway) {
+        let Doorway {
+            queue,
+            doors,
+            core,
+            mut close,
+            back,
+        } = doorway;
+        let listener = match Listener::join(vec![queue]) {
+            Ok(Some(listener)) => listener,
+            Ok(None) => return,
+            Err(error) => return tracing::error!(%error, "a core cannot accept"),
+        };
+        loop {
+            let accepted = tokio::select! {
+                biased;
+                _ = &mut close => break,
+                accepted = next(&listener, &doors) => accepted,
+            };
+            match doors.better_than(core) {
+                Some(other) => doors.send(other, accepted),
+                None => self.admit(accepted),
+            }
+        }
+        if let Some(queue) = listener.split().pop() {
+            // Whoever wants it back waits for it.
+            let _ = back.send(queue);
+        }
+    }
+
+    fn admit(self: &Rc<Self>, accepted: Accepted) {
+        let Accepted {
             socket,
             peer,
             at,
-            admitted,
-        } = arrival;
-        let open = self.watch.open(Kind::Connection);
+            permit,
+        } = accepted;
+        let open = Admission {
+            _open: self.watch.open(Kind::Connection),
+            _permit: permit,
+        };
         let state = State::new(
             peer,
             socket.as_raw_fd(),
@@ -137,8 +175,6 @@ impl<H: Handler + 'static> Core<H> {
         if self.watch.leaving() {
             state.update_hold(false);
         }
-        // Counted here from now on.
-        drop(admitted);
         match tokio::net::TcpStream::from_std(socket) {
             Ok(stream) => {
                 spawn_local(Connection::new(self.clone(), state, open, place).serve(stream));
@@ -146,4 +182,22 @@ impl<H: Handler + 'static> Core<H> {
             Err(error) => tracing::debug!(%error, "cannot register a connection"),
         }
     }
+}
+
+async fn next(listener: &Listener, doors: &Doors) -> Accepted {
+    let permit = doors.permit().await;
+    let (socket, peer) = listener.accept().await;
+    Accepted {
+        socket,
+        peer,
+        at: Instant::now(),
+        permit,
+    }
+}
+
+/// Counts a connection, tunnels included, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Admission {
+    _open: Open,
+    _permit: Option<OwnedSemaphorePermit>,
 }

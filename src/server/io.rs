@@ -18,7 +18,7 @@ use super::state::State;
 #[derive(Debug)]
 pub(super) struct Io {
     stream: TcpStream,
-    /// Read before hyper came, and to be read first.
+    /// What hyper had read ahead when it was last taken apart.
     ahead: Bytes,
     state: Rc<State>,
 }
@@ -79,6 +79,7 @@ impl AsyncRead for Io {
         if !self.ahead.is_empty() {
             let count = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(&self.ahead.split_to(count));
+            // Counted when it came.
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();

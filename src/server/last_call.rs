@@ -19,7 +19,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use socket2::SockFilter;
+use socket2::{SockFilter, Socket};
 use tokio::time::{sleep_until, timeout_at};
 
 use crate::server::{
@@ -100,7 +100,11 @@ async fn let_in(listener: &Listener, deadline: Instant, take: &mut impl FnMut(Ac
     let end = deadline.min(Instant::now() + LIMIT);
     // The sockets of handshakes that end from now on inherit the filter. It does them no harm: a connection has no
     // use for a bare SYN.
-    let filter = listener.socket().attach_filter(&DROP_SYN);
+    let mut filters = listener
+        .sockets()
+        .map(|socket| socket.attach_filter(&DROP_SYN));
+    let filter = filters.find(Result::is_err).unwrap_or(Ok(()));
+    drop(filters);
     let finished = match &filter {
         Ok(()) => finish_handshakes(listener, end, take).await,
         Err(error) => Err(io::Error::from(error.kind())),
@@ -143,11 +147,17 @@ async fn accept_until(listener: &Listener, until: Instant, take: &mut impl FnMut
     }
 }
 
-/// Step 3. No more than the queue can hold, so that a flood with no filter before it cannot keep us here.
+/// Step 3.
 fn close(listener: Listener, take: &mut impl FnMut(Accepted)) {
-    let socket = listener.into_socket();
+    let sockets = listener.into_sockets();
+    sockets.iter().for_each(|socket| empty(socket, take));
+    drop(sockets);
+}
+
+/// Accepts no more than the queue can hold, so that a flood with no filter before it cannot keep us here.
+fn empty(socket: &Socket, take: &mut impl FnMut(Accepted)) {
     for _ in 0..=BACKLOG {
-        match accept_one(&socket) {
+        match accept_one(socket) {
             Ok(connection) => take(connection),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) => {
@@ -156,7 +166,6 @@ fn close(listener: Listener, take: &mut impl FnMut(Accepted)) {
             }
         }
     }
-    drop(socket);
 }
 
 #[cfg(test)]
@@ -176,7 +185,9 @@ mod tests {
         let listener = bound.listen().unwrap();
         let mut deaf = DROP_SYN;
         deaf[2] = SockFilter::new(0x15, 0, 1, 0x10); // jeq #ACK
-        listener.socket().attach_filter(&deaf).unwrap();
+        listener
+            .sockets()
+            .for_each(|socket| socket.attach_filter(&deaf).unwrap());
         let client = TcpStream::connect(listener.local_addr()).unwrap();
         (listener, client)
     }

@@ -5,9 +5,11 @@
 //! is a room of its own: [`last_call`](crate::server::last_call).
 
 use std::{
+    future::poll_fn,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
@@ -20,6 +22,8 @@ use crate::server::{accept::accept_one, register::register, shortage::Shortage};
 /// How many connections may wait to be accepted; the kernel lowers it to `net.core.somaxconn`.
 pub(super) const BACKLOG: u16 = 4096;
 
+type Accepted = (TcpStream, SocketAddr);
+
 /// A TCP port that is ours, on which nobody is let in yet: a connect is refused until [`listen`](Bound::listen).
 #[derive(Debug)]
 pub struct Bound {
@@ -27,13 +31,21 @@ pub struct Bound {
     address: SocketAddr,
 }
 
-/// An open door. Dropping it resets every connection that was not accepted: see
-/// [`last_call`](crate::server::last_call::last_call).
+/// An open door: one queue of connections, or one for each core. Dropping it resets every connection that was not
+/// accepted: see [`last_call`](crate::server::last_call::last_call).
 #[derive(Debug)]
 pub struct Listener {
-    socket: AsyncFd<Socket>,
+    queues: Vec<AsyncFd<Socket>>,
     address: SocketAddr,
-    shortage: Mutex<Shortage>,
+    shortage: Arc<Mutex<Shortage>>,
+}
+
+/// One queue of a [`Listener`], outside of any runtime: on its way to a core, or back.
+#[derive(Debug)]
+pub struct Queue {
+    socket: Socket,
+    address: SocketAddr,
+    shortage: Arc<Mutex<Shortage>>,
 }
 
 /// Why a port cannot be had, with the remedy.
@@ -101,9 +113,9 @@ impl Bound {
             .listen(BACKLOG.into())
             .and_then(|()| register(socket))
             .map(|socket| Listener {
-                socket,
+                queues: vec![socket],
                 address,
-                shortage: Mutex::default(),
+                shortage: Arc::default(),
             })
             .map_err(|source| BindError::new(address, source))
     }
@@ -128,8 +140,7 @@ impl Listener {
             if let Some(at) = retry_at {
                 tokio::time::sleep_until(at.into()).await;
             }
-            // Not tokio's TcpListener: it would register the socket with this runtime, while a core of its own serves it.
-            match self.socket.async_io(Interest::READABLE, accept_one).await {
+            match self.accept_any().await {
                 Ok(accepted) => {
                     self.shortage().over();
                     return accepted;
@@ -139,18 +150,96 @@ impl Listener {
         }
     }
 
-    /// The bare socket, which can be filtered.
-    pub(super) fn socket(&self) -> &Socket {
-        self.socket.get_ref()
+    async fn accept_any(&self) -> io::Result<Accepted> {
+        // Not tokio's TcpListener: it would register the socket with this runtime, while a core of its own serves it.
+        match &*self.queues {
+            [queue] => queue.async_io(Interest::READABLE, accept_one).await,
+            queues => {
+                poll_fn(|cx| {
+                    let accepted = queues.iter().map(|queue| poll_accept(queue, cx));
+                    let mut ready = accepted.filter(Poll::is_ready);
+                    ready.next().unwrap_or(Poll::Pending)
+                })
+                .await
+            }
+        }
     }
 
-    /// Takes the socket out of the runtime, so that to drop it is close(2) and nothing else.
-    pub(super) fn into_socket(self) -> Socket {
-        self.socket.into_inner()
+    /// Adds queues until there are `count`: the kernel spreads connections over them, so that each core is woken for its
+    /// own alone (`SO_REUSEPORT`, socket(7)). That option comes only now that we listen: a port that another server
+    /// listens on stays taken for us, and ours for others that do not ask to share it.
+    ///
+    /// # Errors
+    /// When the kernel gives no more sockets; there are fewer queues then.
+    pub fn widen(&mut self, count: usize) -> io::Result<()> {
+        while self.queues.len() < count {
+            self.socket().set_reuse_port(true)?;
+            let socket = new_socket(self.address)?;
+            socket.set_reuse_port(true)?;
+            socket.bind(&self.address.into())?;
+            socket.listen(BACKLOG.into())?;
+            self.queues.push(register(socket)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the queues out of this runtime.
+    pub fn split(self) -> Vec<Queue> {
+        let (address, shortage) = (self.address, self.shortage);
+        let queue = |registered: AsyncFd<Socket>| Queue {
+            socket: registered.into_inner(),
+            address,
+            shortage: shortage.clone(),
+        };
+        self.queues.into_iter().map(queue).collect()
+    }
+
+    /// Puts queues of one listener together again, on the runtime of this thread; none if there are none.
+    ///
+    /// # Errors
+    /// When epoll_ctl(2) fails.
+    ///
+    /// # Panics
+    /// Outside a tokio runtime with I/O enabled.
+    pub fn join(queues: Vec<Queue>) -> io::Result<Option<Self>> {
+        let Some(first) = queues.first() else {
+            return Ok(None);
+        };
+        let (address, shortage) = (first.address, first.shortage.clone());
+        let registered = queues.into_iter().map(|queue| register(queue.socket));
+        Ok(Some(Self {
+            queues: registered.collect::<io::Result<_>>()?,
+            address,
+            shortage,
+        }))
+    }
+
+    /// The bare sockets, which can be filtered.
+    pub(super) fn sockets(&self) -> impl Iterator<Item = &Socket> {
+        self.queues.iter().map(AsyncFd::get_ref)
+    }
+
+    /// The socket that came first.
+    fn socket(&self) -> &Socket {
+        self.queues[0].get_ref()
+    }
+
+    /// Takes the sockets out of the runtime, so that to drop them is close(2) and nothing else.
+    pub(super) fn into_sockets(self) -> Vec<Socket> {
+        self.queues.into_iter().map(AsyncFd::into_inner).collect()
     }
 
     fn shortage(&self) -> MutexGuard<'_, Shortage> {
         self.shortage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn poll_accept(queue: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<io::Result<Accepted>> {
+    loop {
+        let mut guard = ready!(queue.poll_read_ready(cx))?;
+        if let Ok(accepted) = guard.try_io(|queue| accept_one(queue.get_ref())) {
+            return Poll::Ready(accepted);
+        }
     }
 }
 
@@ -165,6 +254,12 @@ impl BindError {
 }
 
 fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = new_socket(address)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM.nonblocking(),
@@ -173,12 +268,11 @@ fn bound_socket(address: SocketAddr) -> io::Result<Socket> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // A predecessor's connections in TIME_WAIT must not keep us from starting. Not SO_REUSEPORT: with that, a second
-    // server on our port would share its connections instead of being told that it is taken.
+    // A predecessor's connections in TIME_WAIT must not keep us from starting. Not SO_REUSEPORT, as long as we do not
+    // listen: with that, a second server on our port would share its connections instead of being told that it is taken.
     socket.set_reuse_address(true)?;
     // Accepted sockets inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
-    socket.bind(&address.into())?;
     Ok(socket)
 }
 

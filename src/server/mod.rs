@@ -1,7 +1,6 @@
 //! Connections: knows sockets, not requests.
 //!
-//! One acceptor on the control thread hands each socket to the core with the fewest connections; a core is a thread with
-//! a runtime of its own, where a connection stays for life. The [`Drain`](crate::drain::Drain) counts it before its task
+//! A core is a thread with a runtime of its own, where a connection stays for life. Each accepts from a queue of its own. The [`Drain`](crate::drain::Drain) counts it before its task
 //! exists, shows it every stage of the stop, and does not forget it until it is closed.
 
 mod accept;
@@ -14,6 +13,7 @@ mod half_open;
 mod io;
 pub mod last_call;
 pub mod listener;
+mod memory;
 mod register;
 mod registry;
 mod shortage;
@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 pub use acceptor::{Acceptor, Closed};
 
-use self::core::Arrival;
+use self::acceptor::Arrival;
 use crate::{
     drain::{Gate, Watch, WatchSeed},
     handler::Handler,
@@ -96,14 +96,9 @@ impl Server {
         Ok(server)
     }
 
-    /// The acceptor of `listener`, which hands its connections to these cores.
-    pub fn acceptor(
-        &self,
-        listener: listener::Listener,
-        gate: Gate,
-        settings: &Settings,
-    ) -> Acceptor {
-        Acceptor::new(
+    /// Opens `listener` to connections, which these cores serve.
+    pub fn open(&self, listener: listener::Listener, gate: Gate, settings: &Settings) -> Acceptor {
+        Acceptor::open(
             listener,
             gate,
             self.senders.clone(),

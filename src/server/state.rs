@@ -23,7 +23,7 @@ use crate::{
 pub(super) const YOUNG: Duration = Duration::from_millis(500);
 
 /// An idle connection gives its buffers back after this time.
-const PARK_AFTER: Duration = Duration::from_secs(1);
+const PARK_AFTER: Duration = Duration::from_millis(250);
 
 /// How often a client that seems to take nothing is looked at within its write timeout.
 const LOOKS: u32 = 8;

@@ -12,6 +12,7 @@ use tokio::{
     net::TcpStream,
 };
 
+use super::core::Admission;
 use crate::drain::Open;
 
 /// Counted as a connection and as a tunnel until it is dropped.
@@ -19,12 +20,17 @@ use crate::drain::Open;
 pub(super) struct Tunnelled {
     stream: TcpStream,
     ahead: Bytes,
-    _connection: Open,
+    _connection: Admission,
     _tunnel: Open,
 }
 
 impl Tunnelled {
-    pub(super) fn new(stream: TcpStream, ahead: Bytes, connection: Open, tunnel: Open) -> Self {
+    pub(super) fn new(
+        stream: TcpStream,
+        ahead: Bytes,
+        connection: Admission,
+        tunnel: Open,
+    ) -> Self {
         Self {
             stream,
             ahead,

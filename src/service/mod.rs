@@ -14,18 +14,15 @@ use std::{
     future::{Future, pending},
     pin::Pin,
     rc::Rc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use tokio::{
-    sync::{oneshot, watch},
-    task::JoinHandle,
-};
+use tokio::sync::watch;
 
 pub use self::start::StartError;
 use self::{
     deadlines::{Budget, Plan},
-    lifecycle::{Event, Phase},
+    lifecycle::{Event, Phase, Reason},
     repeats::{Repeats, Verdict},
     signals::{Heard, Signals},
 };
@@ -33,12 +30,15 @@ use crate::{
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
-    server::{self, Closed, Server, last_call::Patience, listener::Bound},
+    server::{self, Acceptor, Closed, Server, listener::Bound},
     upstream::{
         Exit, Name, Upstream,
         readiness::{Change, Readiness},
     },
 };
+
+/// How long the death of a process takes, from the end of its connections to that of its name.
+const DYING: Duration = Duration::from_millis(20);
 
 /// Something that is under way.
 type Pending = Pin<Box<dyn Future<Output = Done>>>;
@@ -61,6 +61,8 @@ pub struct Service {
     closing: bool,
     /// Since when requests are awaited.
     draining: Option<Instant>,
+    /// How that ended, if it ended by itself.
+    drained: Option<Ended>,
     /// How much was cut at the end.
     cut: usize,
     /// What is under way: the delay, the drain, the last responses.
@@ -76,11 +78,8 @@ pub struct Service {
 enum Front {
     /// Bound; it listens once the app is ready (`WAIT_FOR_TARGET_PORT`).
     Held(Bound),
-    /// Taking connections in; the order closes it.
-    Open {
-        order: oneshot::Sender<(Instant, Patience)>,
-        closed: JoinHandle<Closed>,
-    },
+    /// Taking connections in.
+    Open(Acceptor),
     Gone,
 }
 
@@ -131,7 +130,11 @@ impl Service {
     /// Lives until the child is gone; the exit code.
     pub async fn run(mut self) -> u8 {
         loop {
-            let event = self.next_event().await;
+            let event = match self.next_event().await {
+                // An app that dies drops its requests a moment before it can be reaped: then there is nobody to relay to.
+                Event::Drained => self.child_gone().await.unwrap_or(Event::Drained),
+                event => event,
+            };
             let before = *self.phase.borrow();
             let (phase, action) = before.on(event);
             if phase != before {
@@ -149,6 +152,8 @@ impl Service {
         loop {
             let alarm = self.alarm;
             let reminder = self.reminder;
+            // Once the signal is relayed an app that counts its connections is left alone.
+            let probing = *self.phase.borrow() < Phase::Stopping(Reason::Asked);
             tokio::select! {
                 // The child's status wins over a signal that came with it, and a signal over everything else.
                 biased;
@@ -164,7 +169,7 @@ impl Service {
                     return self.on_alarm(event);
                 }
                 () = sleep_until(reminder) => self.remind(),
-                change = self.readiness.changed(), if self.upstream.pid().is_some() => {
+                change = self.readiness.changed(), if probing => {
                     if let Some(event) = self.on_change(change) {
                         return event;
                     }
@@ -227,6 +232,25 @@ impl Service {
             .copied()
             .unwrap_or(code);
         Event::ChildExited { code }
+    }
+
+    /// The child's exit, if it comes in this moment; only an app that left a request unanswered is worth a wait.
+    async fn child_gone(&mut self) -> Option<Event> {
+        let patience = if self.app.has_failed() {
+            DYING
+        } else {
+            Duration::ZERO
+        };
+        let until = Instant::now() + patience;
+        loop {
+            if let Some(exit) = self.upstream.reap() {
+                return Some(self.on_exit(exit));
+            }
+            if Instant::now() >= until {
+                return None;
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Hands a signal to the child, unless the terminal has done so.

@@ -7,17 +7,23 @@
 //! Not handled: SIGTSTP and SIGCONT, so that Ctrl-Z stops us together with a child in our group; SIGPIPE, which Rust
 //! ignores; and what a program does to itself (SEGV, ABRT, ..).
 
-use std::{collections::VecDeque, future, io};
+use std::{
+    collections::VecDeque,
+    future, io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
+};
 
+use futures_core::Stream;
 use nix::{
     sys::signal::SigSet,
     unistd::{getpid, getsid},
 };
 use signal_hook::{
-    iterator::{backend::SignalDelivery, exfiltrator::WithOrigin},
+    iterator::exfiltrator::WithOrigin,
     low_level::siginfo::{Cause, Origin},
 };
-use tokio::net::UnixStream;
+use signal_hook_tokio::SignalsInfo;
 
 /// What a signal is to us.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,10 +49,17 @@ pub enum Heard {
 /// The signals that this process receives, from the moment it is installed.
 ///
 /// Once dropped they are swallowed: the handlers stay and do nothing. Keep it until the process ends.
-#[derive(Debug)]
 pub struct Signals {
-    delivery: SignalDelivery<UnixStream, WithOrigin>,
+    stream: SignalsInfo<WithOrigin>,
     heard: VecDeque<Heard>,
+}
+
+impl std::fmt::Debug for Signals {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Signals")
+            .field("heard", &self.heard)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Signals {
@@ -59,12 +72,10 @@ impl Signals {
     pub fn install() -> io::Result<Self> {
         // A signal that comes between a handler and its registration would be lost; blocked, it waits for both.
         SigSet::all().thread_block()?;
-        let (read, write) = UnixStream::pair()?;
-        let write = write.into_std()?;
-        let delivery = SignalDelivery::with_pipe(read, write, WithOrigin::default(), handled())?;
+        let stream = SignalsInfo::new(handled())?;
         SigSet::empty().thread_set_mask()?;
         let heard = VecDeque::new();
-        Ok(Self { delivery, heard })
+        Ok(Self { stream, heard })
     }
 
     /// Waits for the next signal. Cancel safe.
@@ -72,45 +83,30 @@ impl Signals {
     /// Of signals that arrived together, [`Heard::Child`] comes first (the child's own status wins over a stop) and the
     /// others by number: the kernel does not say in which order they came.
     pub async fn next(&mut self) -> Heard {
-        loop {
-            if let Some(heard) = self.try_next() {
-                return heard;
-            }
-            self.woken().await;
-        }
+        future::poll_fn(|cx| {
+            self.collect(cx);
+            self.heard.pop_front().map_or(Poll::Pending, Poll::Ready)
+        })
+        .await
     }
 
-    /// The next signal, if one has arrived. Asks no runtime and never blocks, so it also tells, between two steps of
-    /// starting, that a stop has come in.
-    pub fn try_next(&mut self) -> Option<Heard> {
-        if self.heard.is_empty() {
-            self.collect();
-        }
+    /// The next signal, if one has arrived: tells, between two steps of starting, that a stop has come in.
+    pub async fn arrived(&mut self) -> Option<Heard> {
+        // The stream asks the runtime whether a handler has written; the runtime looks when a task yields.
+        tokio::task::yield_now().await;
+        self.collect(&mut Context::from_waker(Waker::noop()));
         self.heard.pop_front()
     }
 
-    fn collect(&mut self) {
-        let mut child = false;
-        for origin in self.delivery.pending() {
+    /// Takes in all that have arrived, so that the child's end can be put first.
+    fn collect(&mut self, cx: &mut Context<'_>) {
+        while let Poll::Ready(Some(origin)) = Pin::new(&mut self.stream).poll_next(cx) {
             match classify(&origin) {
-                Heard::Child => child = true,
+                Heard::Child if self.heard.front() == Some(&Heard::Child) => {}
+                Heard::Child => self.heard.push_front(Heard::Child),
                 heard => self.heard.push_back(heard),
             }
         }
-        if child {
-            self.heard.push_front(Heard::Child);
-        }
-    }
-
-    /// Waits until a handler has written its byte.
-    async fn woken(&mut self) {
-        let read = self.delivery.get_read();
-        if read.readable().await.is_err() {
-            // Only as the runtime shuts down: there is no more to hear.
-            future::pending::<()>().await;
-        }
-        // Up to the `WouldBlock` that clears tokio's readiness. What is stored is collected after that, so no byte is missed.
-        while matches!(read.try_read(&mut [0; 64]), Ok(1..)) {}
     }
 }
 
@@ -193,7 +189,7 @@ mod tests {
         if !alone(module_path!(), "hears_who_sent_it_in_every_way") {
             return;
         }
-        // Blocked and sent before the handlers are there: still pending, and to be heard without a turn of the runtime.
+        // Blocked and sent before the handlers are there: still pending, and to be heard at the first look.
         let mut early = SigSet::empty();
         early.add(Signal::SIGTERM);
         early.thread_block().unwrap();
@@ -201,8 +197,11 @@ mod tests {
         let mut signals = Signals::install().unwrap();
         let terminal = false;
         let signal = libc::SIGTERM;
-        assert_eq!(signals.try_next(), Some(Heard::Stop { signal, terminal }));
-        assert_eq!(signals.try_next(), None);
+        assert_eq!(
+            signals.arrived().await,
+            Some(Heard::Stop { signal, terminal })
+        );
+        assert_eq!(signals.arrived().await, None);
 
         for signal in handled().filter(|signal| ![libc::SIGCHLD, libc::SIGTERM].contains(signal)) {
             let script = format!("kill -{signal} $PPID");
@@ -239,6 +238,6 @@ mod tests {
         assert_eq!(soon(&mut signals).await, Heard::Child);
         let (signal, terminal) = (libc::SIGINT, false);
         assert_eq!(soon(&mut signals).await, Heard::Stop { signal, terminal });
-        assert_eq!(signals.try_next(), None);
+        assert_eq!(signals.arrived().await, None);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{future::pending, io, rc::Rc, time::Instant};
 
-use tokio::sync::{oneshot, watch};
+use tokio::sync::watch;
 
 use super::{
     Event, Front, Phase, Service,
@@ -79,7 +79,7 @@ impl Service {
             Ok(announce(bound.listen()?))
         };
         look_at_target(&config).await?;
-        let upstream = spawn(&config, &mut signals, nofile)?;
+        let upstream = spawn(&config, &mut signals, nofile).await?;
         let (drain, seeds) = Drain::new(server::cores());
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
@@ -113,6 +113,7 @@ impl Service {
             drain,
             closing: false,
             draining: None,
+            drained: None,
             cut: 0,
             pending: Box::pin(pending()),
             alarm: wait.map(|wait| (started + wait, Event::StartFailed)),
@@ -136,13 +137,10 @@ impl Service {
     }
 
     fn accept(&mut self, listener: Listener) {
-        let Some(server) = &self.server else {
-            return;
-        };
-        let acceptor = server.acceptor(listener, self.drain.gate(), &self.front_settings);
-        let (order, received) = oneshot::channel();
-        let closed = tokio::task::spawn_local(acceptor.run(received));
-        self.front = Front::Open { order, closed };
+        if let Some(server) = &self.server {
+            let acceptor = server.open(listener, self.drain.gate(), &self.front_settings);
+            self.front = Front::Open(acceptor);
+        }
     }
 }
 
@@ -165,12 +163,12 @@ async fn look_at_target(config: &Config) -> Result<(), StartError> {
 }
 
 /// Spawns the child, unless a stop has come in: from here on there is one to relay to.
-fn spawn(
+async fn spawn(
     config: &Config,
     signals: &mut Signals,
     nofile: Option<Nofile>,
 ) -> Result<Upstream, StartError> {
-    while let Some(heard) = signals.try_next() {
+    while let Some(heard) = signals.arrived().await {
         if let Heard::Stop { signal, .. } = heard {
             return Err(StartError::Stopped(signal));
         }

@@ -1,7 +1,7 @@
 //! What is done on the way from a stop signal, or the child's exit, to our own.
 
 use std::{
-    future::pending,
+    future::{Future, pending},
     time::{Duration, Instant},
 };
 
@@ -72,29 +72,19 @@ impl Service {
             .map_or_else(Instant::now, |stop| stop.plan.relay_by);
         self.closing = true;
         match self.close_front(deadline, patience) {
-            Some(closed) => {
-                self.pending = Box::pin(async {
-                    closed
-                        .await
-                        .map_or_else(|_| Done::NothingToClose, Done::Closed)
-                });
-            }
+            Some(closed) => self.pending = Box::pin(async { Done::Closed(closed.await) }),
             None => self.pending = Box::pin(async { Done::NothingToClose }),
         }
     }
 
-    /// Orders the acceptor to close its listener; a listener that was held back is closed at once.
+    /// Closes the listener; one that was held back closes at once.
     fn close_front(
         &mut self,
         deadline: Instant,
         patience: Patience,
-    ) -> Option<tokio::task::JoinHandle<Closed>> {
+    ) -> Option<impl Future<Output = Closed> + use<>> {
         match std::mem::replace(&mut self.front, Front::Gone) {
-            Front::Open { order, closed } => {
-                // The acceptor only ends by this order.
-                let _ = order.send((deadline, patience));
-                Some(closed)
-            }
+            Front::Open(acceptor) => Some(acceptor.close(deadline, patience)),
             Front::Held(_) | Front::Gone => None,
         }
     }
@@ -133,11 +123,18 @@ impl Service {
 
     /// Idle connections to the app are closed first: an app that waits for its keep-alives is not held up by ours.
     async fn relay(&mut self) {
-        if self.draining.is_some() {
-            self.drain.end_now().await;
-            self.say_drained("forced");
+        self.draining.get_or_insert_with(Instant::now);
+        match self.drained {
+            Some(Ended::Done) => self.say_drained("done"),
+            Some(Ended::Timeout) => {
+                self.warn_of_stragglers();
+                self.say_drained("timeout");
+            }
+            None => {
+                self.drain.end_now().await;
+                self.say_drained("forced");
+            }
         }
-        self.drain.end_now().await;
         self.drain.enter(Stage::Relaying);
         self.drain.seen(Stage::Relaying).await;
         let _ = tokio::time::timeout(POOL_PATIENCE, self.drain.closed(&[Kind::Pooled])).await;
@@ -202,10 +199,8 @@ impl Service {
             {
                 say_closed(closed);
             }
-            if let Some(closed) = closed
-                && let Ok(closed) = closed.await
-            {
-                say_closed(closed);
+            if let Some(closed) = closed {
+                say_closed(closed.await);
             }
             let ended = drain.closed(&[Kind::Request, Kind::Arriving]);
             let _ = tokio::time::timeout(FINISHING, ended).await;
@@ -227,12 +222,7 @@ impl Service {
                 Event::ListenersClosed
             }
             Done::Drained(ended) => {
-                self.warn_of_stragglers(ended);
-                self.say_drained(if ended == Ended::Done {
-                    "done"
-                } else {
-                    "timeout"
-                });
+                self.drained = Some(ended);
                 Event::Drained
             }
             Done::Finished { cut } => {
@@ -242,9 +232,9 @@ impl Service {
         }
     }
 
-    fn warn_of_stragglers(&self, ended: Ended) {
+    fn warn_of_stragglers(&self) {
         let requests = self.drain.tally().requests();
-        if ended == Ended::Timeout && requests > 0 {
+        if requests > 0 {
             let oldest = self.drain.oldest();
             tracing::warn!(
                 requests,

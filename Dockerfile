@@ -1,0 +1,29 @@
+# An image with nothing in it but the executable, to be copied into yours:
+#
+#   docker build -t thrust .
+#
+#   COPY --from=thrust /usr/local/bin/thrust /usr/local/bin/thrust
+#
+# Or your app's image with Thrust as its ENTRYPOINT:
+#
+#   docker build -t my-app-behind-thrust --build-arg RUNTIME_IMAGE=my-app .
+
+ARG BUILD_IMAGE=rust:1.95-slim-bookworm
+ARG RUNTIME_IMAGE=scratch
+
+FROM ${BUILD_IMAGE} AS build
+WORKDIR /thrust
+COPY . .
+# Static, so that it runs in any Linux image, whichever libc that has, or none.
+RUN RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols \
+    cargo install --path . --locked --no-track --target host-tuple --root /out
+
+FROM ${RUNTIME_IMAGE}
+COPY --from=build /out/bin/thrust /usr/local/bin/thrust
+# By number, since scratch knows no names; 1000 is the user in the images that Rails generates. Port 80 needs no privilege
+# in a container of Docker's; where it does, set HTTP_PORT.
+USER 1000:1000
+EXPOSE 80
+STOPSIGNAL SIGTERM
+# The exec form: a shell in between would keep the signal for itself.
+ENTRYPOINT ["/usr/local/bin/thrust"]
