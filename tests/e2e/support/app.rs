@@ -201,6 +201,14 @@ impl AppConnection {
         }
     }
 
+    /// Whether nothing more comes for a while, once what has come is thrown away.
+    pub(crate) fn end_of_what_came(&mut self) -> bool {
+        self.patience(QUIET);
+        let end = self.end();
+        self.patience(PATIENCE);
+        end == End::Timeout
+    }
+
     /// Whether it is still open, with nothing to read, after a while.
     pub(crate) fn is_quiet(&mut self) -> bool {
         self.patience(QUIET);
