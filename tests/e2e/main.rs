@@ -40,3 +40,18 @@ mod proxy_clocks;
 
 // What is no request that may be passed on, and what looks odd and is one.
 mod proxy_refusals;
+
+// Which fields pass, in which direction, and which are ours: hop-by-hop, X-Forwarded-*, ids and clocks.
+mod proxy_headers;
+
+// After a 101: bytes both ways, none lost, each half closed in its own time.
+mod proxy_tunnel;
+
+// Bodies both ways: framing, trailers, HEAD, HTTP/1.0, interim responses, early answers, flushing and back-pressure.
+mod proxy_bodies;
+
+// The client's connection: answers in their order, and no more connections than are allowed.
+mod proxy_connections;
+
+// The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
+mod proxy_log;
