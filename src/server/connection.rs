@@ -18,11 +18,11 @@ use http::{HeaderValue, StatusCode, Version, header};
 use http_body::{Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::spawn_local};
+use tokio::net::TcpStream;
 
 use super::{
     clock::Clock,
-    close::{buffered, linger, request_timeout},
+    close::{buffered, finish, request_timeout},
     core::Core,
     io::Io,
     registry::Place,
@@ -71,13 +71,18 @@ impl<H: Handler + 'static> Connection<H> {
     /// Serves `stream` to its end.
     pub(super) async fn serve(self, mut stream: TcpStream) {
         let mut clock = Clock::default();
+        let mut ahead = Bytes::new();
         let leave = loop {
-            if let Some(leave) = self.park(&stream, &mut clock).await {
+            if ahead.is_empty()
+                && let Some(leave) = self.park(&stream, &mut clock).await
+            {
                 break leave;
             }
-            let (back, ahead, leave) = self.talk(stream, &mut clock).await;
-            stream = back;
+            let leave;
+            (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
+                // While it answered, hyper read into the next head: that is a head on its way like any other.
+                Leave::LetGo if !ahead.is_empty() => {}
                 Leave::Park => {}
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
@@ -115,11 +120,17 @@ impl<H: Handler + 'static> Connection<H> {
         .await
     }
 
-    /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read ahead.
-    async fn talk(&self, stream: TcpStream, clock: &mut Clock) -> (TcpStream, Bytes, Leave) {
+    /// Speaks HTTP/1.1 until the connection is idle for a while or over, beginning with bytes that were read `ahead`; gives
+    /// the socket back, and bytes read ahead.
+    async fn talk(
+        &self,
+        stream: TcpStream,
+        ahead: Bytes,
+        clock: &mut Clock,
+    ) -> (TcpStream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
         let service = service_fn(move |request| answer(handler.clone(), state.clone(), request));
-        let io = TokioIo::new(Io::new(stream, self.state.clone()));
+        let io = TokioIo::new(Io::new(stream, ahead, self.state.clone()));
         let mut http = Box::new(self.core.http.serve_connection(io, service));
         let leave = poll_fn(|cx| {
             self.state.remember(cx.waker());
@@ -183,8 +194,9 @@ impl<H> Connection<H> {
         };
         if leave.is_none() {
             state.update_hold(waits);
+            // Who leaves has seen it once it is gone: closed, or holding the drain for what it had read ahead.
+            self.core.registry.saw(state);
         }
-        self.core.registry.saw(state);
         leave
     }
 
@@ -214,7 +226,7 @@ impl<H> Connection<H> {
             Leave::Park | Leave::LetGo | Leave::HeadTimeout | Leave::Cut => !state.ended.get(),
         };
         if lingers {
-            spawn_local(linger(stream, state.watch.clone()));
+            finish(stream, &state.watch);
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -17,16 +18,18 @@ use super::state::State;
 #[derive(Debug)]
 pub(super) struct Io {
     stream: TcpStream,
+    /// Read before, by whoever had the socket then.
+    ahead: Bytes,
     state: Rc<State>,
 }
 
 impl Io {
-    pub(super) fn new(stream: TcpStream, state: Rc<State>) -> Self {
-        Self { stream, state }
-    }
-
-    pub(super) fn stream(&self) -> &TcpStream {
-        &self.stream
+    pub(super) fn new(stream: TcpStream, ahead: Bytes, state: Rc<State>) -> Self {
+        Self {
+            stream,
+            ahead,
+            state,
+        }
     }
 
     pub(super) fn into_stream(self) -> TcpStream {
@@ -58,6 +61,13 @@ impl AsyncRead for Io {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if !self.ahead.is_empty() {
+            let count = self.ahead.len().min(buffer.remaining());
+            buffer.put_slice(&self.ahead[..count]);
+            self.ahead.advance(count);
+            self.state.read(count);
+            return Poll::Ready(Ok(()));
+        }
         let before = buffer.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
         self.state.read(buffer.filled().len() - before);
