@@ -88,12 +88,14 @@ impl Counts {
         self.admitted.load(Ordering::Acquire).wrapping_sub(arrived)
     }
 
+    /// What goes from one count to the next is added to the second before it leaves the first. Asked in that order it is
+    /// seen twice at worst; in any other it could be missed, and a drain end with it.
     pub(super) fn open(&self, kind: Kind) -> usize {
-        let open = self.open[kind as usize].load(Ordering::Acquire);
-        match kind {
-            Kind::Connection | Kind::Arriving => open + self.on_the_way(),
-            Kind::Request | Kind::Stream | Kind::Tunnel | Kind::Lingering | Kind::Pooled => open,
-        }
+        let on_the_way = match kind {
+            Kind::Connection | Kind::Arriving => self.on_the_way(),
+            Kind::Request | Kind::Stream | Kind::Tunnel | Kind::Lingering | Kind::Pooled => 0,
+        };
+        on_the_way + self.open[kind as usize].load(Ordering::Acquire)
     }
 
     pub(super) fn seen(&self) -> u8 {
@@ -120,10 +122,11 @@ impl Tally {
     pub(super) fn of(cores: &[Arc<Counts>]) -> Self {
         let mut tally = Self::default();
         for core in cores {
+            // A head becomes a request, and a request a stream or a tunnel: see `Counts::open`.
             for kind in [
                 Kind::Connection,
-                Kind::Request,
                 Kind::Arriving,
+                Kind::Request,
                 Kind::Stream,
                 Kind::Tunnel,
                 Kind::Lingering,
@@ -160,5 +163,38 @@ impl Tally {
     /// Requests that ended since a stop began.
     pub fn drained(&self) -> usize {
         self.drained
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_on_its_way_to_a_request_is_never_missed() {
+        for _ in 0..20 {
+            let trials: Vec<Vec<_>> = (0..500).map(|_| vec![Arc::new(Counts::default())]).collect();
+            trials.iter().for_each(|cores| cores[0].admit());
+            let start = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    for cores in &trials {
+                        cores[0].add(Kind::Arriving);
+                        cores[0].arrive();
+                        cores[0].add(Kind::Request);
+                        cores[0].remove(Kind::Arriving);
+                    }
+                });
+                start.wait();
+                for cores in &trials {
+                    while cores[0].open[Kind::Request as usize].load(Ordering::Relaxed) == 0 {
+                        assert!(Tally::of(cores).holding() > 0);
+                    }
+                }
+            });
+        }
     }
 }

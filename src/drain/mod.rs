@@ -437,9 +437,13 @@ impl Drop for Open {
     fn drop(&mut self) {
         let seed = &self.watch.0;
         let kind = self.kind.get();
-        seed.counts.remove(kind);
-        if self.watch.leaving() {
+        let leaving = self.watch.leaving();
+        if leaving {
+            // First: who finds the count at zero also finds since when it is quiet.
             seed.counts.ended(kind, seed.shared.micros(Instant::now()));
+        }
+        seed.counts.remove(kind);
+        if leaving {
             seed.shared.changed.notify_one();
         }
         if kind == Kind::Connection && seed.shared.full.swap(false, Ordering::SeqCst) {
