@@ -133,6 +133,8 @@ impl Service {
 
     /// Idle connections to the app are closed first: an app that waits for its keep-alives is not held up by ours.
     async fn relay(&mut self) {
+        // A drain that was cut short listens for changes as well, and as nobody polls it would swallow them.
+        self.pending = Box::pin(pending());
         self.drain.end_now().await;
         if !self.drained {
             self.draining.get_or_insert_with(Instant::now);
@@ -142,7 +144,6 @@ impl Service {
         self.drain.seen(Stage::Relaying).await;
         let _ = tokio::time::timeout(POOL_PATIENCE, self.drain.closed(&[Kind::Pooled])).await;
         self.step();
-        self.pending = Box::pin(pending());
         if let Some(stop) = self.stop {
             self.send_stop(stop);
         }
