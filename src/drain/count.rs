@@ -175,7 +175,9 @@ mod tests {
     #[test]
     fn a_connection_on_its_way_to_a_request_is_never_missed() {
         for _ in 0..20 {
-            let trials: Vec<Vec<_>> = (0..500).map(|_| vec![Arc::new(Counts::default())]).collect();
+            let trials: Vec<Vec<_>> = (0..500)
+                .map(|_| vec![Arc::new(Counts::default())])
+                .collect();
             trials.iter().for_each(|cores| cores[0].admit());
             let start = Barrier::new(2);
             thread::scope(|scope| {
