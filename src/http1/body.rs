@@ -134,7 +134,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
                     self.decoder = Decoder::new(super::Framing::Empty);
                     self.home = None;
                 }
-                Poll::Pending if self.watch.stage() >= Stage::Gone => {
+                Poll::Pending if self.watch.stage() >= Stage::Gone && connection.is_silent() => {
                     return Poll::Ready(Err(BodyError::Gone));
                 }
                 Poll::Pending => return Poll::Pending,

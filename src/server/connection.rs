@@ -18,11 +18,11 @@ use http::{HeaderValue, StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::spawn_local};
+use tokio::net::TcpStream;
 
 use super::{
     clock::Clock,
-    close::{buffered, linger, request_timeout},
+    close::{buffered, finish, request_timeout},
     core::{Admission, Core},
     io::Io,
     registry::Place,
@@ -84,6 +84,8 @@ impl<H: Handler + 'static> Connection<H> {
             let leave;
             (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
+                // While it answered, hyper read into the next head: that is a head on its way like any other.
+                Leave::LetGo | Leave::Park if !ahead.is_empty() => {}
                 Leave::Park => self.core.memory.parked(),
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
@@ -121,7 +123,8 @@ impl<H: Handler + 'static> Connection<H> {
         .await
     }
 
-    /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read ahead.
+    /// Speaks HTTP/1.1 until the connection is idle for a while or over, beginning with bytes that were read `ahead`; gives
+    /// the socket back, and bytes read ahead.
     async fn talk(
         &self,
         stream: TcpStream,
@@ -197,8 +200,9 @@ impl<H> Connection<H> {
         };
         if leave.is_none() {
             state.update_hold(waits);
+            // Who leaves has seen it once it is gone: closed, or holding the drain for what it had read ahead.
+            self.core.registry.saw(state);
         }
-        self.core.registry.saw(state);
         leave
     }
 
@@ -228,7 +232,7 @@ impl<H> Connection<H> {
             Leave::Park | Leave::LetGo | Leave::HeadTimeout | Leave::Cut => !state.ended.get(),
         };
         if lingers {
-            spawn_local(linger(stream, state.watch.clone()));
+            finish(stream, &state.watch);
         }
     }
 }
@@ -277,10 +281,10 @@ async fn answer<H: Handler>(
     slot: Option<UpgradeSlot>,
 ) -> Result<http::Response<Tracked>, Infallible> {
     let response = handler.handle(request).await;
-    Ok(finish(state, slot, response))
+    Ok(deliver(state, slot, response))
 }
 
-fn finish(
+fn deliver(
     state: Rc<State>,
     slot: Option<UpgradeSlot>,
     mut response: Response,

@@ -159,8 +159,14 @@ impl State {
     /// Everything that hyper had is with the kernel: a response that has ended is out.
     pub(super) fn flushed(&self) {
         if self.response_ended.replace(false) {
-            self.request.borrow_mut().take();
+            self.end_request();
             self.idle_since.set(Instant::now());
+        }
+    }
+
+    fn end_request(&self) {
+        if let Some(request) = self.request.borrow_mut().take() {
+            request.complete();
         }
     }
 
@@ -203,7 +209,7 @@ impl State {
     pub(super) fn take_tunnel(&self) -> Option<(UpgradeSlot, Open)> {
         let slot = self.upgrade.borrow_mut().take()?;
         let open = self.watch.open(Kind::Tunnel);
-        self.request.borrow_mut().take();
+        self.end_request();
         Some((slot, open))
     }
 
