@@ -251,7 +251,23 @@ mod tests {
     use std::{io::Write, net::TcpListener};
 
     use super::*;
-    use crate::{drain::Drain, handler::RequestBody, target::Address};
+    use crate::{drain::Drain, target::Address};
+
+    /// No body.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Body for Nothing {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(None)
+        }
+    }
 
     #[tokio::test]
     async fn what_the_app_wrote_before_it_died_is_its_answer() {
@@ -261,7 +277,7 @@ mod tests {
         let (mut app, _) = listener.accept().unwrap();
         let (drain, mut seeds) = Drain::new(1);
         let watch = seeds.remove(0).plant();
-        let mut exchange = Exchange::<RequestBody>::new(
+        let mut exchange = Exchange::<Nothing>::new(
             connection,
             Method::GET,
             b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(),
