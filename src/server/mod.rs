@@ -19,6 +19,7 @@ mod registry;
 mod shortage;
 mod state;
 mod tunnel;
+mod unsent;
 
 use std::{
     num::NonZeroUsize,
