@@ -21,12 +21,14 @@ pub enum Kind {
     Tunnel,
     /// A closed connection whose client still sent bytes after our FIN.
     Lingering,
+    /// One whose client sends nothing, and which nobody waits for.
+    Closing,
     /// An idle connection to the app.
     Pooled,
 }
 
 /// How many kinds there are.
-pub(super) const KINDS: usize = 7;
+pub(super) const KINDS: usize = 8;
 
 /// The counters of one core, on cache lines of their own.
 #[derive(Debug, Default)]
@@ -38,6 +40,7 @@ pub(super) struct Counts {
     /// Of those, the ones that have arrived, by the core.
     arrived: AtomicUsize,
     drained: AtomicUsize,
+    cut: AtomicUsize,
     seen: AtomicU8,
     last_end: AtomicU64,
     /// One more than the microsecond in which the oldest request began; 0 is none.
@@ -45,7 +48,7 @@ pub(super) struct Counts {
 }
 
 impl Counts {
-    // Only the core's own thread calls `add`, `remove`, `ended` and `show`, so a load and a store do; a locked
+    // Only the core's own thread calls what writes, but for `admit` and `arrive`, so a load and a store do; a locked
     // read-modify-write would cost each request several times as much.
 
     pub(super) fn add(&self, kind: Kind) {
@@ -62,10 +65,16 @@ impl Counts {
         if matches!(kind, Kind::Request | Kind::Arriving) {
             self.last_end.store(at_micros, Ordering::Release);
         }
-        if kind == Kind::Request {
-            let drained = self.drained.load(Ordering::Relaxed);
-            self.drained.store(drained + 1, Ordering::Release);
-        }
+    }
+
+    pub(super) fn drained(&self) {
+        let drained = self.drained.load(Ordering::Relaxed);
+        self.drained.store(drained + 1, Ordering::Release);
+    }
+
+    pub(super) fn cut(&self) {
+        let cut = self.cut.load(Ordering::Relaxed);
+        self.cut.store(cut + 1, Ordering::Release);
     }
 
     pub(super) fn show(&self, stage: u8, oldest_micros: Option<u64>) {
@@ -88,12 +97,19 @@ impl Counts {
         self.admitted.load(Ordering::Acquire).wrapping_sub(arrived)
     }
 
+    /// What goes from one count to the next is added to the second before it leaves the first. Asked in that order it is
+    /// seen twice at worst; in any other it could be missed, and a drain end with it.
     pub(super) fn open(&self, kind: Kind) -> usize {
-        let open = self.open[kind as usize].load(Ordering::Acquire);
-        match kind {
-            Kind::Connection | Kind::Arriving => open + self.on_the_way(),
-            Kind::Request | Kind::Stream | Kind::Tunnel | Kind::Lingering | Kind::Pooled => open,
-        }
+        let on_the_way = match kind {
+            Kind::Connection | Kind::Arriving => self.on_the_way(),
+            Kind::Request
+            | Kind::Stream
+            | Kind::Tunnel
+            | Kind::Lingering
+            | Kind::Closing
+            | Kind::Pooled => 0,
+        };
+        on_the_way + self.open[kind as usize].load(Ordering::Acquire)
     }
 
     pub(super) fn seen(&self) -> u8 {
@@ -114,24 +130,28 @@ impl Counts {
 pub struct Tally {
     open: [usize; KINDS],
     drained: usize,
+    cut: usize,
 }
 
 impl Tally {
     pub(super) fn of(cores: &[Arc<Counts>]) -> Self {
         let mut tally = Self::default();
         for core in cores {
+            // A head becomes a request, and a request a stream or a tunnel: see `Counts::open`.
             for kind in [
                 Kind::Connection,
-                Kind::Request,
                 Kind::Arriving,
+                Kind::Request,
                 Kind::Stream,
                 Kind::Tunnel,
                 Kind::Lingering,
+                Kind::Closing,
                 Kind::Pooled,
             ] {
                 tally.open[kind as usize] += core.open(kind);
             }
             tally.drained += core.drained.load(Ordering::Acquire);
+            tally.cut += core.cut.load(Ordering::Acquire);
         }
         tally
     }
@@ -157,8 +177,49 @@ impl Tally {
         self.of_kind(Kind::Connection).saturating_sub(busy)
     }
 
-    /// Requests that ended since a stop began.
+    /// Ordinary requests that were answered to the last byte since a stop began.
     pub fn drained(&self) -> usize {
         self.drained
+    }
+
+    /// Requests and streams that the end of the app broke off, tunnels that outlived it, and what is open still.
+    pub fn cut(&self) -> usize {
+        let open = [Kind::Request, Kind::Stream, Kind::Tunnel].map(|kind| self.of_kind(kind));
+        self.cut + open.into_iter().sum::<usize>()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    #[test]
+    fn a_connection_on_its_way_to_a_request_is_never_missed() {
+        for _ in 0..20 {
+            let trials: Vec<Vec<_>> = (0..500)
+                .map(|_| vec![Arc::new(Counts::default())])
+                .collect();
+            trials.iter().for_each(|cores| cores[0].admit());
+            let start = Barrier::new(2);
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    for cores in &trials {
+                        cores[0].add(Kind::Arriving);
+                        cores[0].arrive();
+                        cores[0].add(Kind::Request);
+                        cores[0].remove(Kind::Arriving);
+                    }
+                });
+                start.wait();
+                for cores in &trials {
+                    while cores[0].open[Kind::Request as usize].load(Ordering::Relaxed) == 0 {
+                        assert!(Tally::of(cores).holding() > 0);
+                    }
+                }
+            });
+        }
     }
 }

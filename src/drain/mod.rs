@@ -377,6 +377,7 @@ impl Watch {
         let open = Open {
             watch: self.clone(),
             kind: Cell::new(kind),
+            whole: Cell::new(false),
         };
         open.tell();
         open
@@ -397,9 +398,20 @@ impl Watch {
 pub struct Open {
     watch: Watch,
     kind: Cell<Kind>,
+    whole: Cell<bool>,
 }
 
 impl Open {
+    /// How far the stop has come.
+    pub fn stage(&self) -> Stage {
+        self.watch.stage()
+    }
+
+    /// It has come to its proper end: a response whose last byte is out.
+    pub fn complete(self) {
+        self.whole.set(true);
+    }
+
     /// What it is counted as.
     pub fn kind(&self) -> Kind {
         self.kind.get()
@@ -411,6 +423,17 @@ impl Open {
         counts.add(kind);
         counts.remove(self.kind.replace(kind));
         self.tell();
+    }
+
+    /// Whether its end is our doing: nothing ends a request half way but the client, and from then on we.
+    fn is_cut(&self, stage: Stage) -> bool {
+        match self.kind() {
+            Kind::Request | Kind::Stream => stage >= Stage::Gone && !self.whole.get(),
+            Kind::Tunnel => stage >= Stage::Cut,
+            Kind::Connection | Kind::Arriving | Kind::Lingering | Kind::Closing | Kind::Pooled => {
+                false
+            }
+        }
     }
 
     /// Wakes the control thread if it listens.
@@ -425,9 +448,19 @@ impl Drop for Open {
     fn drop(&mut self) {
         let seed = &self.watch.0;
         let kind = self.kind.get();
-        seed.counts.remove(kind);
-        if self.watch.leaving() {
+        let stage = self.watch.stage();
+        let leaving = stage > Stage::Serving;
+        if leaving {
+            // First: who finds the count at zero also finds since when it is quiet.
             seed.counts.ended(kind, seed.shared.micros(Instant::now()));
+            if self.is_cut(stage) {
+                seed.counts.cut();
+            } else if kind == Kind::Request && self.whole.get() {
+                seed.counts.drained();
+            }
+        }
+        seed.counts.remove(kind);
+        if leaving {
             seed.shared.changed.notify_one();
         }
     }

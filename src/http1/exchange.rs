@@ -183,7 +183,9 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
                 Err(_) => return Poll::Ready(Err(ExchangeError::BadResponse)),
             }
             match self.connection.poll_fill(cx, 0) {
-                Poll::Pending if self.watch.stage() >= Stage::Gone => {
+                Poll::Pending
+                    if self.watch.stage() >= Stage::Gone && self.connection.is_silent() =>
+                {
                     return Poll::Ready(Err(ExchangeError::Gone));
                 }
                 Poll::Pending => return Poll::Pending,
@@ -241,5 +243,65 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
         let home: Option<Rc<dyn Home>> = keep.then(|| home.clone() as Rc<dyn Home>);
         let body = ResponseBody::new(connection, decoder, sending, home, self.watch);
         Answer::Streaming(head, Box::new(body))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{io::Write, net::TcpListener};
+
+    use super::*;
+    use crate::{drain::Drain, target::Address};
+
+    /// No body.
+    #[derive(Debug)]
+    struct Nothing;
+
+    impl Body for Nothing {
+        type Data = Bytes;
+        type Error = std::convert::Infallible;
+
+        fn poll_frame(
+            self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, Self::Error>>> {
+            Poll::Ready(None)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_app_wrote_before_it_died_is_its_answer() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = Address::Tcp(listener.local_addr().unwrap());
+        let connection = Connection::connect(&address).await.unwrap();
+        let (mut app, _) = listener.accept().unwrap();
+        let (drain, mut seeds) = Drain::new(1);
+        let watch = seeds.remove(0).plant();
+        let mut exchange = Exchange::<Nothing>::new(
+            connection,
+            Method::GET,
+            b"GET / HTTP/1.1\r\nhost: a\r\n\r\n".to_vec(),
+            None,
+            false,
+            HeaderMap::new(),
+            watch,
+        );
+        let mut answer = std::pin::pin!(exchange.run(None, |_| {}));
+        // Without a turn of the runtime in between, so that it knows of nothing.
+        let mut poll = async || poll_fn(|cx| Poll::Ready(answer.as_mut().poll(cx))).await;
+        assert!(poll().await.is_pending());
+        app.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+            .unwrap();
+        drop(app);
+        drain.enter(Stage::Gone);
+        let polled = match poll().await {
+            Poll::Ready(ready) => ready,
+            Poll::Pending => answer.await,
+        };
+        let head = polled.expect("given up with the answer in the socket");
+        assert_eq!(
+            (head.status, head.framing),
+            (StatusCode::OK, Framing::Length(2))
+        );
     }
 }

@@ -3,6 +3,7 @@
 use std::{
     future::Future,
     io::{self, IoSlice},
+    os::fd::{AsRawFd, RawFd},
     path::Path,
     pin::{Pin, pin},
     task::{Context, Poll},
@@ -10,6 +11,10 @@ use std::{
 };
 
 use bytes::BytesMut;
+use nix::{
+    errno::Errno,
+    sys::socket::{MsgFlags, recv},
+};
 use tokio::{
     io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf},
     net::{TcpStream, UnixStream},
@@ -81,6 +86,24 @@ impl Connection {
             Stream::Unix(stream) => stream.try_read(&mut byte),
         };
         !matches!(read, Err(error) if error.kind() == io::ErrorKind::WouldBlock)
+    }
+
+    /// Whether nothing waits to be read, neither bytes nor the end, whatever the runtime knows of it by now: a process that
+    /// has died leaves both in the kernel before we are told of its death.
+    pub(super) fn is_silent(&self) -> bool {
+        let peeked = recv(
+            self.fd(),
+            &mut [0],
+            MsgFlags::MSG_PEEK | MsgFlags::MSG_DONTWAIT,
+        );
+        peeked == Err(Errno::EAGAIN)
+    }
+
+    fn fd(&self) -> RawFd {
+        match &self.stream {
+            Stream::Tcp(stream) => stream.as_raw_fd(),
+            Stream::Unix(stream) => stream.as_raw_fd(),
+        }
     }
 
     /// Reads more behind what was read ahead; 0 is the end.

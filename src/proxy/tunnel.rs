@@ -1,8 +1,11 @@
 //! After a 101: bytes both ways until both halves are closed, or everything is cut.
 
-use std::time::Duration;
+use std::{io, time::Duration};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, copy_bidirectional};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, split},
+    try_join,
+};
 
 use crate::{
     drain::{Stage, Watch},
@@ -10,23 +13,67 @@ use crate::{
     http1::Connection,
 };
 
+/// How many bytes are read at once, each way.
+const PIECE: usize = 8 * 1024;
+
 /// How long the client may go on sending after its half was closed.
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Joins the client's connection, once its 101 is out, and the app's. What each had sent ahead goes first.
-pub(super) async fn join(client: Upgrade, mut app: Connection, watch: Watch) {
-    let Some(mut client) = client.connection().await else {
+pub(super) async fn join(client: Upgrade, app: Connection, watch: Watch) {
+    let Some(client) = client.connection().await else {
         return;
     };
+    let (mut from_client, mut to_client) = split(client);
+    let (mut from_app, mut to_app) = split(app);
+    // An app that is gone hears nothing any more, but its last words go on to the client: they say whether to come back.
+    let up = async {
+        tokio::select! {
+            ended = up(&mut from_client, &mut to_app) => ended,
+            () = watch.reached(Stage::Gone) => Ok(()),
+        }
+    };
     let ended = tokio::select! {
-        ended = copy_bidirectional(&mut client, &mut app) => ended.map(|_| ()),
+        ended = async { try_join!(up, down(&mut from_app, &mut to_client)) } => ended.map(|_| ()),
         () = watch.reached(Stage::Cut) => Ok(()),
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "tunnel broken");
     }
-    drop(app);
-    close(client).await;
+    drop((from_app, to_app));
+    close(from_client.unsplit(to_client)).await;
+}
+
+/// From the client to the app. An app that does not listen is no error: it may still have something to say.
+async fn up(
+    client: &mut (impl AsyncRead + Unpin),
+    app: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    loop {
+        let length = client.read(&mut piece).await?;
+        if length == 0 {
+            break;
+        }
+        if app.write_all(&piece[..length]).await.is_err() {
+            return Ok(());
+        }
+    }
+    // Closed or not, it has been told.
+    let _ = app.shutdown().await;
+    Ok(())
+}
+
+/// From the app to the client. However the app ends, the client gets a FIN after the last byte.
+async fn down(
+    app: &mut (impl AsyncRead + Unpin),
+    client: &mut (impl AsyncWrite + Unpin),
+) -> io::Result<()> {
+    let mut piece = vec![0; PIECE];
+    while let Ok(length @ 1..) = app.read(&mut piece).await {
+        client.write_all(&piece[..length]).await?;
+    }
+    client.shutdown().await
 }
 
 /// FIN, then discard: a reset would destroy what the client has not read yet.

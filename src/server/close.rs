@@ -8,20 +8,26 @@ use std::{
 };
 
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, task::spawn_local};
 
-use crate::drain::{Kind, Watch};
+use crate::drain::{Kind, Open, Watch};
 
 /// How long a closed connection's client may go on sending before it is cut off.
 const LINGER: Duration = Duration::from_secs(1);
 
-/// Shuts our half down and discards what still arrives, at most 1 s, so that no reset destroys what the client has not
-/// read yet (RFC 9112 section 9.6). Once bytes came after our FIN the exit waits for it, before that it does not.
-pub(super) async fn linger(stream: TcpStream, watch: Watch) {
-    if shutdown(stream.as_raw_fd(), Shutdown::Write).is_err() {
-        return;
+/// Shuts our half down, at once, and discards what still arrives, at most 1 s and in a task of its own, so that no reset
+/// destroys what the client has not read yet (RFC 9112 section 9.6).
+pub(super) fn finish(stream: TcpStream, watch: &Watch) {
+    if shutdown(stream.as_raw_fd(), Shutdown::Write).is_ok() {
+        // Else the exit could come before the task's first turn, and close over bytes that wait here.
+        let unseen = watch.leaving().then(|| watch.open(Kind::Lingering));
+        spawn_local(linger(stream, watch.clone(), unseen));
     }
-    let mut late = None;
+}
+
+/// Once bytes came after our FIN the exit waits, before that it does not.
+async fn linger(stream: TcpStream, watch: Watch, unseen: Option<Open>) {
+    let mut late = unseen.filter(|_| buffered(stream.as_raw_fd()));
     let discard = std::future::poll_fn(|cx| {
         while let Ok(1..) = ready!(poll_discard(&stream, cx)) {
             late.get_or_insert_with(|| watch.open(Kind::Lingering));

@@ -18,11 +18,11 @@ use http::{HeaderValue, StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::{net::TcpStream, task::spawn_local};
+use tokio::net::TcpStream;
 
 use super::{
     clock::Clock,
-    close::{buffered, linger, request_timeout},
+    close::{buffered, finish, request_timeout},
     core::{Admission, Core},
     io::Io,
     registry::Place,
@@ -207,8 +207,9 @@ impl<H> Connection<H> {
         };
         if leave.is_none() {
             state.update_hold(waits);
+            // Who leaves has seen it once it is gone: closed, or holding the drain for what it had read ahead.
+            self.core.registry.saw(state);
         }
-        self.core.registry.saw(state);
         leave
     }
 
@@ -238,7 +239,7 @@ impl<H> Connection<H> {
             Leave::Park | Leave::LetGo | Leave::HeadTimeout | Leave::Cut => !state.ended.get(),
         };
         if lingers {
-            spawn_local(linger(stream, state.watch.clone()));
+            finish(stream, &state.watch);
         }
     }
 }
@@ -287,10 +288,10 @@ async fn answer<H: Handler>(
     slot: Option<UpgradeSlot>,
 ) -> Result<http::Response<Tracked>, Infallible> {
     let response = handler.handle(request).await;
-    Ok(finish(state, slot, response))
+    Ok(deliver(state, slot, response))
 }
 
-fn finish(
+fn deliver(
     state: Rc<State>,
     slot: Option<UpgradeSlot>,
     mut response: Response,

@@ -7,7 +7,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::TcpStream,
@@ -18,7 +18,7 @@ use super::state::State;
 #[derive(Debug)]
 pub(super) struct Io {
     stream: TcpStream,
-    /// What hyper had read ahead when it was last taken apart.
+    /// Read before, by whoever had the socket then.
     ahead: Bytes,
     state: Rc<State>,
 }
@@ -78,7 +78,8 @@ impl AsyncRead for Io {
     ) -> Poll<io::Result<()>> {
         if !self.ahead.is_empty() {
             let count = self.ahead.len().min(buffer.remaining());
-            buffer.put_slice(&self.ahead.split_to(count));
+            buffer.put_slice(&self.ahead[..count]);
+            self.ahead.advance(count);
             // Counted when it came.
             return Poll::Ready(Ok(()));
         }

@@ -188,8 +188,14 @@ impl State {
     pub(super) fn flushed(&self) {
         self.between.set(true);
         if self.response_ended.replace(false) {
-            self.request.borrow_mut().take();
+            self.end_request();
             self.idle_since.set(Instant::now());
+        }
+    }
+
+    fn end_request(&self) {
+        if let Some(request) = self.request.borrow_mut().take() {
+            request.complete();
         }
     }
 
@@ -250,7 +256,7 @@ impl State {
     pub(super) fn take_tunnel(&self) -> Option<(UpgradeSlot, Open)> {
         let slot = self.upgrade.borrow_mut().take()?;
         let open = self.watch.open(Kind::Tunnel);
-        self.request.borrow_mut().take();
+        self.end_request();
         Some((slot, open))
     }
 
@@ -444,5 +450,138 @@ impl std::fmt::Debug for State {
         f.debug_struct("State")
             .field("peer", &self.peer)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Drain;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn state() -> (State, Drain) {
+        let (drain, mut seeds) = Drain::new(1);
+        let timeouts = Timeouts {
+            idle: Some(seconds(60)),
+            read: Some(seconds(30)),
+            write: Some(seconds(20)),
+        };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let watch = seeds.remove(0).plant();
+        (State::new(peer, -1, Instant::now(), timeouts, watch), drain)
+    }
+
+    /// What is due after so many seconds, one after the other.
+    fn due(state: &State, after: u64) -> Due {
+        state.due(Instant::now() + seconds(after))
+    }
+
+    #[test]
+    fn a_connection_that_never_sends_is_given_the_read_timeout() {
+        let (state, _drain) = state();
+        assert_eq!(
+            (due(&state, 29), due(&state, 31)),
+            (Due::Nothing, Due::Idle)
+        );
+        assert!(state.deadline().unwrap() <= Instant::now() + seconds(30));
+    }
+
+    #[test]
+    fn a_head_has_the_read_timeout_from_its_first_byte() {
+        let (state, _drain) = state();
+        state.read(5);
+        state.read(5);
+        assert_eq!(
+            (due(&state, 29), due(&state, 31)),
+            (Due::Nothing, Due::Head)
+        );
+    }
+
+    #[test]
+    fn the_clocks_of_a_request_run_only_while_something_is_awaited_of_the_client() {
+        let (state, _drain) = state();
+        state.read(5);
+        state.begin(true, false);
+        assert_eq!((state.deadline(), due(&state, 1_000)), (None, Due::Nothing));
+        state.body_waits();
+        assert_eq!(
+            (due(&state, 29), due(&state, 31)),
+            (Due::Nothing, Due::Body)
+        );
+        state.body_arrived();
+        assert_eq!(due(&state, 1_000), Due::Nothing);
+        state.write_blocked();
+        assert_eq!(
+            (due(&state, 19), due(&state, 21)),
+            (Due::Nothing, Due::Write)
+        );
+        state.wrote();
+        assert_eq!(due(&state, 1_000), Due::Nothing);
+    }
+
+    #[test]
+    fn a_body_that_timed_out_is_told_so_once() {
+        let (state, _drain) = state();
+        state.begin(true, false);
+        state.body_waits();
+        state.time_out_body();
+        assert!(state.body_timed_out());
+        assert_eq!((state.deadline(), due(&state, 1_000)), (None, Due::Nothing));
+    }
+
+    #[test]
+    fn an_idle_connection_is_parked_and_then_closed() {
+        let (state, _drain) = state();
+        state.read(5);
+        state.begin(false, false);
+        state.response_ended();
+        assert!(state.in_flight(), "its last byte is not out yet");
+        state.flushed();
+        assert!(!state.in_flight());
+        assert_eq!(
+            (due(&state, 0), due(&state, 1), due(&state, 61)),
+            (Due::Nothing, Due::Park, Due::Idle)
+        );
+        assert!(state.parked_deadline().unwrap() > Instant::now() + seconds(59));
+    }
+
+    #[test]
+    fn closing_lingers_unless_the_client_asked_for_it_and_all_was_read() {
+        for (has_body, client_closes, expected) in [
+            (false, true, false),
+            (true, true, true),
+            (false, false, true),
+        ] {
+            let (state, _drain) = state();
+            state.begin(has_body, client_closes);
+            assert_eq!(state.lingers(), expected, "{has_body} {client_closes}");
+            state.read(0);
+            assert!(!state.lingers(), "the client has gone");
+        }
+    }
+
+    #[test]
+    fn a_young_connection_and_a_head_on_its_way_hold_the_drain_and_idleness_does_not() {
+        let (state, drain) = state();
+        state.update_hold(false);
+        assert_eq!(drain.tally().holding(), 1, "young");
+        state.read(1);
+        state.update_hold(false);
+        assert_eq!(drain.tally().holding(), 1, "a head");
+        state.begin(false, false);
+        assert_eq!(
+            (drain.tally().holding(), drain.tally().requests()),
+            (1, 1),
+            "a request"
+        );
+        state.response_ended();
+        state.flushed();
+        state.update_hold(false);
+        assert_eq!(drain.tally().holding(), 0);
+        state.update_hold(true);
+        assert_eq!(drain.tally().holding(), 1, "bytes in the socket's buffer");
     }
 }

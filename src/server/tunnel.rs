@@ -2,8 +2,9 @@
 
 use std::{
     io,
+    os::fd::AsRawFd,
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
@@ -12,16 +13,16 @@ use tokio::{
     net::TcpStream,
 };
 
-use super::core::Admission;
-use crate::drain::Open;
+use super::{close::buffered, core::Admission};
+use crate::drain::{Kind, Open, Stage};
 
-/// Counted as a connection and as a tunnel until it is dropped.
+/// Counted as a connection until it is dropped, and as a tunnel until then or, once the app is gone, until our FIN is out.
 #[derive(Debug)]
 pub(super) struct Tunnelled {
     stream: TcpStream,
     ahead: Bytes,
     _connection: Admission,
-    _tunnel: Open,
+    tunnel: Open,
 }
 
 impl Tunnelled {
@@ -35,8 +36,18 @@ impl Tunnelled {
             stream,
             ahead,
             _connection: connection,
-            _tunnel: tunnel,
+            tunnel,
         }
+    }
+
+    /// The app has said its last. As with any connection, the exit waits if the client still sends, and only then.
+    fn finished(&self) {
+        let kind = if buffered(self.stream.as_raw_fd()) {
+            Kind::Lingering
+        } else {
+            Kind::Closing
+        };
+        self.tunnel.becomes(kind);
     }
 }
 
@@ -47,7 +58,12 @@ impl AsyncRead for Tunnelled {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         if self.ahead.is_empty() {
-            return Pin::new(&mut self.stream).poll_read(cx, buffer);
+            let before = buffer.filled().len();
+            ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            if self.tunnel.kind() == Kind::Closing && buffer.filled().len() > before {
+                self.tunnel.becomes(Kind::Lingering);
+            }
+            return Poll::Ready(Ok(()));
         }
         let count = self.ahead.len().min(buffer.remaining());
         buffer.put_slice(&self.ahead[..count]);
@@ -70,6 +86,10 @@ impl AsyncWrite for Tunnelled {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        ready!(Pin::new(&mut self.stream).poll_shutdown(cx))?;
+        if self.tunnel.kind() == Kind::Tunnel && self.tunnel.stage() >= Stage::Gone {
+            self.finished();
+        }
+        Poll::Ready(Ok(()))
     }
 }

@@ -63,8 +63,6 @@ pub struct Service {
     draining: Option<Instant>,
     /// How that ended, if it ended by itself.
     drained: Option<Ended>,
-    /// How much was cut at the end.
-    cut: usize,
     /// What is under way: the delay, the drain, the last responses.
     pending: Pending,
     /// When the phase gives up waiting, and what happens then.
@@ -88,10 +86,7 @@ enum Done {
     Closed(Closed),
     NothingToClose,
     Drained(Ended),
-    Finished {
-        /// What was still open when everything was cut.
-        cut: usize,
-    },
+    Finished,
 }
 
 /// A stop under way.
@@ -162,7 +157,7 @@ impl Service {
                 },
                 done = &mut self.pending => {
                     self.pending = Box::pin(pending());
-                    return self.on_done(done);
+                    return self.on_done(&done);
                 }
                 event = ring(alarm) => {
                     self.alarm = None;

@@ -114,7 +114,6 @@ impl Service {
             closing: false,
             draining: None,
             drained: None,
-            cut: 0,
             pending: Box::pin(pending()),
             alarm: wait.map(|wait| (started + wait, Event::StartFailed)),
             reminder: None,

@@ -24,6 +24,9 @@ const PROGRESS: Duration = Duration::from_secs(5);
 /// How long the relay waits for idle connections to the app to be closed; they are, unless a core is stuck.
 const POOL_PATIENCE: Duration = Duration::from_millis(200);
 
+/// What may end by itself once the app is gone: for all it said is in our hands.
+const NEEDS_US: [Kind; 4] = [Kind::Arriving, Kind::Request, Kind::Stream, Kind::Tunnel];
+
 /// How long the exit waits for clients that still send after our FIN.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -123,6 +126,8 @@ impl Service {
 
     /// Idle connections to the app are closed first: an app that waits for its keep-alives is not held up by ours.
     async fn relay(&mut self) {
+        // A drain that was cut short listens for changes as well, and as nobody polls it would swallow them.
+        self.pending = Box::pin(pending());
         self.draining.get_or_insert_with(Instant::now);
         match self.drained {
             Some(Ended::Done) => self.say_drained("done"),
@@ -139,7 +144,6 @@ impl Service {
         self.drain.seen(Stage::Relaying).await;
         let _ = tokio::time::timeout(POOL_PATIENCE, self.drain.closed(&[Kind::Pooled])).await;
         self.step();
-        self.pending = Box::pin(pending());
         if let Some(stop) = self.stop {
             self.send_stop(stop);
         }
@@ -202,33 +206,32 @@ impl Service {
             if let Some(closed) = closed {
                 say_closed(closed.await);
             }
-            let ended = drain.closed(&[Kind::Request, Kind::Arriving]);
+            let ended = drain.closed(&NEEDS_US);
             let _ = tokio::time::timeout(FINISHING, ended).await;
-            let tally = drain.tally();
-            let cut = tally.requests() + tally.of_kind(Kind::Stream) + tally.of_kind(Kind::Tunnel);
             drain.enter(Stage::Cut);
             drain.seen(Stage::Cut).await;
-            let _ = tokio::time::timeout(LINGER, drain.closed(&[Kind::Lingering])).await;
-            Done::Finished { cut }
+            let closed = async {
+                drain.closed(&NEEDS_US).await;
+                drain.closed(&[Kind::Lingering]).await;
+            };
+            let _ = tokio::time::timeout(LINGER, closed).await;
+            Done::Finished
         });
     }
 
-    pub(super) fn on_done(&mut self, done: Done) -> Event {
+    pub(super) fn on_done(&mut self, done: &Done) -> Event {
         self.closing = false;
         match done {
             Done::NothingToClose => Event::ListenersClosed,
             Done::Closed(closed) => {
-                say_closed(closed);
+                say_closed(*closed);
                 Event::ListenersClosed
             }
             Done::Drained(ended) => {
-                self.drained = Some(ended);
+                self.drained = Some(*ended);
                 Event::Drained
             }
-            Done::Finished { cut } => {
-                self.cut = cut;
-                Event::Finished
-            }
+            Done::Finished => Event::Finished,
         }
     }
 
@@ -293,12 +296,12 @@ impl Service {
             server.join(Instant::now() + LINGER).await;
         }
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
-        let drained = self.drain.tally().drained().saturating_sub(self.cut);
+        let tally = self.drain.tally();
         tracing::info!(
             exit_code = code,
             total_ms,
-            drained,
-            cut = self.cut,
+            drained = tally.drained(),
+            cut = tally.cut(),
             "stopped"
         );
         code

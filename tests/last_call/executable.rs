@@ -69,7 +69,6 @@ impl Drop for Front {
 }
 
 #[test]
-#[ignore = "until the executable serves"]
 fn ten_stops_of_the_executable_reset_nobody() {
     let Some(link) = DelayLink::or_skip(ROUND_TRIP) else {
         return;
