@@ -89,14 +89,14 @@ fn connections_beyond_max_connections_wait_and_are_served_later() {
         // Connected as far as their kernels know, with a request sent.
         let mut waiting: Vec<_> = (0..3).map(|_| thrust.connect().patience(QUIET)).collect();
         for client in &mut waiting {
-            client.send_get("/hello");
+            // Each leaves room for the next; which of them comes first is the kernel's affair.
+            client.send_head("GET", "/hello", "connection: close\r\n");
         }
         for client in &mut waiting {
             let failure = client.try_response().unwrap_err();
             assert_eq!((failure.end, failure.received.len()), (End::Timeout, 0));
         }
         assert!(!thrust.has_child_line("request GET /hello"));
-        // One leaves, one comes in, and leaves room for the next.
         drop(inside.pop());
         for client in waiting {
             let mut client = client.patience(crate::support::PATIENCE);
