@@ -370,6 +370,11 @@ impl State {
 
     // === the drain ===
 
+    /// Whether its first request may still be on the wire.
+    pub(super) fn is_young(&self) -> bool {
+        !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG
+    }
+
     /// Holds the drain as long as a head is on its way, is in the socket's buffer (`buffered`), or may yet come because the
     /// connection is young; lets it go otherwise.
     pub(super) fn update_hold(&self, buffered: bool) {
