@@ -1,4 +1,58 @@
 //! Thrust: a container's ENTRYPOINT that starts the app, fronts it, and stops it without losing a request.
+//!
+//! # Architecture
+//!
+//! **Service owns Server and Upstream; on a stop signal it drains, then relays, then waits.** [`service`] reads like that
+//! sentence, and the order of a stop stands in no other room.
+//!
+//! ## The life
+//!
+//! ```text
+//!  exec ──► signal handlers ──► bind ──► spawn ──► serve
+//!
+//!          app ready          TERM                        closed           drained             child exited
+//! Starting ────────► Serving ──────► Delaying ──► Closing ─────► Draining ────────► Stopping ─────────────► exit
+//!                                  HTTP_DRAIN_DELAY   │             │                  │     its status is ours
+//!                                                 last call on   requests in     signal relayed
+//!                                                 the listener   flight end      to the child
+//! ```
+//!
+//! A signal's trip: kernel → [`service::signals`] → [`Phase::on`](service::lifecycle::Phase::on), the pure table →
+//! [`Drain`](drain::Drain) → the connections let go → the table again → [`Upstream::signal`](upstream::Upstream::signal) →
+//! the app → the reaper → the table → exit code. The child's exit is an event, decided in every phase.
+//!
+//! ## The request path
+//!
+//! ```text
+//!                 server │ proxy                                                              │ http1
+//!                        │                                                                    │
+//! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
+//!             on a core, │                                   hold ─► reverse proxy ─► pool ───┼──► app
+//!             for life   │                                                                    │
+//!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
+//! ```
+//!
+//! One core is one thread with a runtime, a request path ([`proxy::stack`]) and a pool of its own: nothing on the way of a
+//! request is shared, locked or sent to another thread. The control thread has the Service, the signals and the child.
+//!
+//! ## The rooms
+//!
+//! From the top; an arrow never leads up, and `tests/architecture.rs` knows them all.
+//!
+//! | room | what lives there |
+//! |---|---|
+//! | `main.rs` | the street door: arguments and environment in, exit code out |
+//! | [`service`] | the life: one loop over one table; the only room that sees both sides |
+//! | [`config`] | what we were told: raw by name, meant by wing; pure |
+//! | [`server`] | connections: listen, accept, clocks, the last call; knows no requests |
+//! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
+//! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
+//! | [`telemetry`] | lifecycle and errors as log lines |
+//! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
+//! | [`http1`] | HTTP/1.1 as we speak it to the app |
+//! | [`drain`] | what is still open, and how far the stop has come |
+//! | [`journal`] | log lines and the one thread that writes them |
+//! | [`target`] | where the app listens |
 
 pub mod config;
 pub mod drain;

@@ -202,8 +202,9 @@ impl<H> Connection<H> {
             let given_up = state.watch.overdue() || stage > Stage::Ending;
             given_up.then_some(Leave::HeadTimeout)
         } else {
-            // What has arrived is read and answered, whatever the stage.
-            (!waits).then_some(Leave::LetGo)
+            // What has arrived is read and answered, whatever the stage, and what may be on the wire until the deadline.
+            let awaited = waits || (state.is_young() && !state.watch.overdue());
+            (!awaited).then_some(Leave::LetGo)
         };
         if leave.is_none() {
             state.update_hold(waits);
