@@ -378,7 +378,7 @@ impl State {
     /// Holds the drain as long as a head is on its way, is in the socket's buffer (`buffered`), or may yet come because the
     /// connection is young; lets it go otherwise.
     pub(super) fn update_hold(&self, buffered: bool) {
-        let young = !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG;
+        let young = self.is_young();
         let arriving =
             !self.in_flight() && !self.ended.get() && (self.head_pending() || buffered || young);
         self.held_young.set(young);
