@@ -40,3 +40,6 @@ mod proxy_clocks;
 
 // What is no request that may be passed on, and what looks odd and is one.
 mod proxy_refusals;
+
+// A real Puma.
+mod puma;
