@@ -41,5 +41,8 @@ mod proxy_clocks;
 // What is no request that may be passed on, and what looks odd and is one.
 mod proxy_refusals;
 
+// What could be lost between two steps of a stop.
+mod losses;
+
 // A real Puma.
 mod puma;

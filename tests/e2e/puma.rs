@@ -3,7 +3,7 @@
 use std::{
     env, fs,
     path::Path,
-    process::{Command, Stdio},
+    process::{Command, ExitStatus, Stdio},
 };
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGUSR1, SIGUSR2};
@@ -19,7 +19,7 @@ fn puma(arguments: &[&str]) -> Option<Builder> {
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .status();
-        if !found.as_ref().is_ok_and(|status| status.success()) {
+        if !found.as_ref().is_ok_and(ExitStatus::success) {
             assert!(env::var_os("CI").is_none(), "no {program} here: {found:?}");
             eprintln!("skipped: no {program} here (Debian has it as `{program}`)");
             return None;
