@@ -44,5 +44,8 @@ mod proxy_refusals;
 // What could be lost between two steps of a stop.
 mod losses;
 
+// The same stops as PID 1 (M25, M30, M31, M33).
+mod pid_1;
+
 // A real Puma.
 mod puma;
