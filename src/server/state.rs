@@ -83,7 +83,7 @@ pub(super) struct State {
     accepted: Instant,
     /// Whether a byte was ever read.
     touched: Cell<bool>,
-    /// Whether the client has closed its half.
+    /// Whether the client has closed its half, or is gone.
     pub(super) ended: Cell<bool>,
     /// When the first byte of a head arrived that is not whole yet.
     head_since: Cell<Option<Instant>>,
@@ -196,6 +196,15 @@ impl State {
     fn end_request(&self) {
         if let Some(request) = self.request.borrow_mut().take() {
             request.complete();
+        }
+    }
+
+    /// The connection ends; a request in flight ends with it.
+    pub(super) fn closed(&self) {
+        if let Some(request) = self.request.borrow_mut().take()
+            && !self.ended.get()
+        {
+            request.cut();
         }
     }
 

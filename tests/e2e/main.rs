@@ -40,3 +40,12 @@ mod proxy_clocks;
 
 // What is no request that may be passed on, and what looks odd and is one.
 mod proxy_refusals;
+
+// What could be lost between two steps of a stop.
+mod losses;
+
+// The same stops as PID 1 (M25, M30, M31, M33).
+mod pid_1;
+
+// A real Puma.
+mod puma;
