@@ -10,6 +10,7 @@
 //!       close-port-then-exit-after=SECS
 //!       finish-requests               close the port, finish what is in flight, then die of it
 //!       ignore
+//!   --goodbye TEXT                  a last line to every upgraded connection, just before it dies
 //!   --exit-code N                   leave with N where the above says "die of the signal"
 //!   --start-delay MS                wait before opening the port
 //!   --start-when NAME               wait for gate NAME before opening the port
@@ -132,6 +133,7 @@ struct Options {
     bind: IpAddr,
     socket: Option<PathBuf>,
     on_term: OnTerm,
+    goodbye: Option<String>,
     exit_code: Option<i32>,
     start_delay: Duration,
     start_when: Option<String>,
@@ -156,6 +158,7 @@ impl Options {
             bind: IpAddr::from([127, 0, 0, 1]),
             socket: None,
             on_term: OnTerm::ExitAfter(Duration::ZERO),
+            goodbye: None,
             exit_code: None,
             start_delay: Duration::ZERO,
             start_when: None,
@@ -175,6 +178,7 @@ impl Options {
                 "--bind" => options.bind = value().trim_matches(['[', ']']).parse().unwrap(),
                 "--socket" => options.socket = Some(value().into()),
                 "--on-term" => options.on_term = OnTerm::parse(&value()),
+                "--goodbye" => options.goodbye = Some(value()),
                 "--exit-code" => options.exit_code = Some(value().parse().unwrap()),
                 "--start-delay" => {
                     options.start_delay = Duration::from_millis(value().parse().unwrap());
@@ -220,6 +224,7 @@ struct App {
     port: mpsc::Sender<PortCommand>,
     wake: UnixStream,
     connections: Mutex<Vec<Weak<Stream>>>,
+    tunnels: Mutex<Vec<Weak<Stream>>>,
     in_flight: AtomicUsize,
     finishing: AtomicBool,
     front: AtomicU16,
@@ -263,6 +268,7 @@ impl App {
             port,
             wake,
             connections: Mutex::default(),
+            tunnels: Mutex::default(),
             in_flight: 0.into(),
             finishing: false.into(),
             expected: 0.into(),
@@ -434,12 +440,23 @@ impl App {
     }
 
     fn die(&self, signal: i32) -> ! {
+        self.say_goodbye();
         self.log(format_args!("exit {}", signal_name(signal)));
         if let Some(code) = self.options.exit_code {
             process::exit(code)
         }
         let _ = low_level::emulate_default_handler(signal);
         process::exit(128 + signal)
+    }
+
+    fn say_goodbye(&self) {
+        if let Some(text) = &self.options.goodbye {
+            let tunnels = self.tunnels.lock().unwrap();
+            for tunnel in tunnels.iter().filter_map(Weak::upgrade) {
+                // Who has left needs none.
+                let _ = (&*tunnel).write_all(format!("{text}\n").as_bytes());
+            }
+        }
     }
 
     fn gate_is_open(&self, name: &str) -> bool {
@@ -699,6 +716,14 @@ impl Connection<'_> {
         self.app
             .log(format_args!("{event} {} {}", head.method, head.target));
         Ok(served? && !head.wants_close() && !self.app.finishing.load(SeqCst))
+    }
+
+    fn is_a_tunnel_now(&self) {
+        let connections = self.app.connections.lock().unwrap();
+        let me = connections
+            .iter()
+            .find(|stream| std::ptr::eq(stream.as_ptr(), self.stream));
+        self.app.tunnels.lock().unwrap().extend(me.cloned());
     }
 
     fn read_head(&mut self) -> io::Result<Option<Vec<u8>>> {
@@ -1131,6 +1156,7 @@ impl Exchange<'_, '_, '_> {
             "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: {token}\r\n{accept}\r\n"
         );
         self.write(format!("{head}welcome\n"))?;
+        self.connection.is_a_tunnel_now();
         loop {
             let piece = std::mem::take(&mut self.connection.buffer);
             self.write(piece)?;

@@ -29,6 +29,9 @@ pub enum BodyError<E> {
     Gone,
 }
 
+/// A piece of a body, or why there is none.
+type Piece<E> = Result<Frame<Bytes>, BodyError<E>>;
+
 /// A body on its way from the app.
 #[derive(Debug)]
 pub struct ResponseBody<B> {
@@ -75,10 +78,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
     }
 
     /// The next piece.
-    pub fn poll_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError<B::Error>>>> {
+    pub fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Piece<B::Error>>> {
         if let Err(error) = self.send_on(cx) {
             return Poll::Ready(Some(Err(error)));
         }

@@ -43,6 +43,10 @@ struct Journal {
     stdout: Stdout,
     lines: RefCell<Vec<u8>>,
     timestamp: RefCell<Timestamp>,
+    #[expect(
+        clippy::vec_box,
+        reason = "an entry leaves as a box and comes back as one"
+    )]
     spare: RefCell<Vec<Box<Entry>>>,
     flushing: Cell<bool>,
 }
@@ -173,14 +177,14 @@ impl Entry {
         match content_length(&head.headers) {
             Some(length) => line.integer("req_content_length", length),
             None if head.headers.contains_key(header::TRANSFER_ENCODING) => {
-                line.plain("req_content_length", -1)
+                line.plain("req_content_length", -1);
             }
             None => line.integer("req_content_length", 0),
         }
         line.text("req_content_type", field(header::CONTENT_TYPE));
         match field(super::headers::X_FORWARDED_FOR) {
             forwarded if forward_headers && !forwarded.is_empty() => {
-                line.text("remote_addr", forwarded)
+                line.text("remote_addr", forwarded);
             }
             _ => line.quoted("remote_addr", request.client.address),
         }

@@ -42,6 +42,10 @@ pub(super) fn write(request: &Request, forward_headers: bool, out: &mut Vec<u8>)
         .map_or("/", |target| target.as_str());
     out.extend_from_slice(head.method.as_str().as_bytes());
     out.push(b' ');
+    if target.starts_with('?') {
+        // Of `http://host?query`, which has no path.
+        out.push(b'/');
+    }
     out.extend_from_slice(target.as_bytes());
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = host(head);

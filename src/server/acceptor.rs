@@ -177,7 +177,7 @@ impl Acceptor {
         match Listener::join(queues) {
             Ok(Some(listener)) => {
                 let called = last_call(listener, deadline, patience, |socket, peer| {
-                    doors.send_late(socket, peer)
+                    doors.send_late(socket, peer);
                 });
                 accepted_late = called.await.accepted_late;
             }

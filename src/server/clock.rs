@@ -42,3 +42,39 @@ impl Clock {
         sleep.as_mut().poll(cx)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{future::poll_fn, time::Duration};
+
+    use super::*;
+
+    const SHORT: Duration = Duration::from_millis(20);
+
+    #[tokio::test]
+    async fn it_rings_at_the_deadline_it_is_shown_last() {
+        let start = tokio::time::Instant::now();
+        let mut clock = Clock::default();
+        let mut deadline = start.into_std() + SHORT;
+        poll_fn(|cx| clock.poll(Some(deadline), cx)).await;
+        assert!(start.elapsed() >= SHORT);
+        // Moved away while it was armed: it wakes us at the first, and rings at the second.
+        deadline = start.into_std() + 4 * SHORT;
+        let mut first = Some(start.into_std() + 2 * SHORT);
+        poll_fn(|cx| clock.poll(first.take().or(Some(deadline)), cx)).await;
+        assert!(start.elapsed() >= 4 * SHORT, "{:?}", start.elapsed());
+        // And nearer.
+        let far = start.into_std() + 100 * SHORT;
+        let near = start.into_std() + 5 * SHORT;
+        poll_fn(|cx| Poll::Ready(clock.poll(Some(far), cx).is_pending())).await;
+        poll_fn(|cx| clock.poll(Some(near), cx)).await;
+        assert!(start.elapsed() < 100 * SHORT);
+    }
+
+    #[tokio::test]
+    async fn without_a_deadline_it_never_rings() {
+        let mut clock = Clock::default();
+        let rings = poll_fn(|cx| clock.poll(None, cx));
+        assert!(tokio::time::timeout(SHORT, rings).await.is_err());
+    }
+}

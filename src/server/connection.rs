@@ -84,9 +84,12 @@ impl<H: Handler + 'static> Connection<H> {
             let leave;
             (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
-                // While it answered, hyper read into the next head: that is a head on its way like any other.
-                Leave::LetGo | Leave::Park if !ahead.is_empty() => {}
-                Leave::Park => self.core.memory.parked(),
+                // What looked idle to us has the beginning of a head in hyper's buffer.
+                Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => {}
+                Leave::Park => {
+                    ahead.clear();
+                    self.core.memory.parked();
+                }
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
                         return slot.keep(Tunnelled::new(stream, ahead, self.open, tunnel));
@@ -123,8 +126,8 @@ impl<H: Handler + 'static> Connection<H> {
         .await
     }
 
-    /// Speaks HTTP/1.1 until the connection is idle for a while or over, beginning with bytes that were read `ahead`; gives
-    /// the socket back, and bytes read ahead.
+    /// Speaks HTTP/1.1 until the connection is idle for a while or over; gives the socket back, and bytes read `ahead`, as
+    /// it takes them.
     async fn talk(
         &self,
         stream: TcpStream,
@@ -144,7 +147,8 @@ impl<H: Handler + 'static> Connection<H> {
         })
         .await;
         let parts = http.into_parts();
-        (parts.io.into_inner().into_stream(), parts.read_buf, leave)
+        let (stream, ahead) = parts.io.into_inner().into_parts(parts.read_buf);
+        (stream, ahead, leave)
     }
 
     fn poll_talk<F>(
@@ -174,7 +178,10 @@ impl<H: Handler + 'static> Connection<H> {
                 Due::Head => return Poll::Ready(Leave::HeadTimeout),
                 // The body's next poll fails with it, and the path answers 408.
                 Due::Body => self.state.time_out_body(),
-                Due::Write => return Poll::Ready(Leave::Cut),
+                Due::Write if self.state.takes_nothing(Instant::now()) => {
+                    return Poll::Ready(Leave::Cut);
+                }
+                Due::Write => {}
                 Due::Park => return Poll::Ready(Leave::Park),
             }
         }
@@ -195,8 +202,9 @@ impl<H> Connection<H> {
             let given_up = state.watch.overdue() || stage > Stage::Ending;
             given_up.then_some(Leave::HeadTimeout)
         } else {
-            // What has arrived is read and answered, whatever the stage.
-            (!waits).then_some(Leave::LetGo)
+            // What has arrived is read and answered, whatever the stage, and what may be on the wire until the deadline.
+            let awaited = waits || (state.is_young() && !state.watch.overdue());
+            (!awaited).then_some(Leave::LetGo)
         };
         if leave.is_none() {
             state.update_hold(waits);
@@ -289,6 +297,7 @@ fn deliver(
     slot: Option<UpgradeSlot>,
     mut response: Response,
 ) -> http::Response<Tracked> {
+    state.answered();
     if response.status() == StatusCode::SWITCHING_PROTOCOLS {
         if let Some(slot) = slot {
             state.switches(slot);

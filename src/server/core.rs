@@ -45,7 +45,7 @@ pub(super) struct Core<H> {
 
 /// Runs a core until the acceptors are gone and everything is cut.
 pub(super) fn run<H, F>(
-    settings: Settings,
+    settings: &Settings,
     seed: WatchSeed,
     stack: F,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
@@ -58,7 +58,7 @@ pub(super) fn run<H, F>(
         .enable_time()
         .build_local(LocalOptions::default());
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(&settings, seed.plant(), stack, arrivals)),
+        Ok(runtime) => runtime.block_on(serve(settings, seed.plant(), stack, arrivals)),
         Err(error) => tracing::error!(%error, "cannot start a core"),
     }
 }

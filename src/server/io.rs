@@ -32,16 +32,30 @@ impl Io {
         }
     }
 
-    pub(super) fn into_stream(self) -> TcpStream {
-        self.stream
+    /// The socket, and what was read of it but not used: `buffered` first.
+    pub(super) fn into_parts(self, buffered: Bytes) -> (TcpStream, Bytes) {
+        let ahead = match (buffered.is_empty(), self.ahead.is_empty()) {
+            (_, true) => buffered,
+            (true, false) => self.ahead,
+            (false, false) => [buffered, self.ahead].concat().into(),
+        };
+        (self.stream, ahead)
     }
 
-    /// Writes interim responses: hyper has nothing half-written while the app has not answered.
+    /// Writes interim responses ahead of what hyper writes next.
     fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut interim = self.state.interim().borrow_mut();
+        let Some(interim) = self.state.interim() else {
+            return Poll::Ready(Ok(()));
+        };
+        let mut interim = interim.borrow_mut();
         while !interim.is_empty() {
-            let wrote = ready!(Pin::new(&mut self.stream).poll_write(cx, &interim))?;
-            interim.drain(..wrote);
+            match Pin::new(&mut self.stream).poll_write(cx, &interim) {
+                Poll::Ready(wrote) => drop(interim.drain(..wrote?)),
+                Poll::Pending => {
+                    self.state.write_blocked();
+                    return Poll::Pending;
+                }
+            }
         }
         Poll::Ready(Ok(()))
     }
@@ -49,7 +63,8 @@ impl Io {
     fn note<T>(&self, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
         match &wrote {
             Poll::Pending => self.state.write_blocked(),
-            Poll::Ready(_) => self.state.wrote(),
+            Poll::Ready(Ok(_)) => self.state.wrote(),
+            Poll::Ready(Err(_)) => self.state.broke(),
         }
         wrote
     }
@@ -65,13 +80,16 @@ impl AsyncRead for Io {
             let count = self.ahead.len().min(buffer.remaining());
             buffer.put_slice(&self.ahead[..count]);
             self.ahead.advance(count);
-            self.state.read(count);
+            // Counted when it came.
             return Poll::Ready(Ok(()));
         }
         let before = buffer.filled().len();
-        ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
-        self.state.read(buffer.filled().len() - before);
-        Poll::Ready(Ok(()))
+        let read = ready!(Pin::new(&mut self.stream).poll_read(cx, buffer));
+        match &read {
+            Ok(()) => self.state.read(buffer.filled().len() - before),
+            Err(_) => self.state.broke(),
+        }
+        Poll::Ready(read)
     }
 }
 

@@ -19,6 +19,7 @@ mod registry;
 mod shortage;
 mod state;
 mod tunnel;
+mod unsent;
 
 use std::{
     num::NonZeroUsize,
@@ -88,7 +89,7 @@ impl Server {
             let (settings, stack) = (settings.clone(), stack.clone());
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
-                .spawn(move || core::run(settings, seed, stack, receiver))?;
+                .spawn(move || core::run(&settings, seed, stack, receiver))?;
             server.senders.push(sender);
             server.threads.push(thread);
         }

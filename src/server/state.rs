@@ -13,7 +13,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 
-use super::Settings;
+use super::{Settings, unsent::unsent};
 use crate::{
     drain::{Kind, Open, Stage, Watch},
     handler::{Downstream, UpgradeSlot},
@@ -24,6 +24,20 @@ pub(super) const YOUNG: Duration = Duration::from_millis(500);
 
 /// An idle connection gives its buffers back after this time.
 const PARK_AFTER: Duration = Duration::from_millis(250);
+
+/// How often a client that seems to take nothing is looked at within its write timeout.
+const LOOKS: u32 = 8;
+
+/// A socket that takes no more for now. The kernel wakes us only when a third of its buffer is free, which with a slow client
+/// is long after the client took its next byte: so we look ourselves.
+#[derive(Clone, Copy, Debug)]
+struct Stall {
+    /// When the client was last known to take a byte.
+    since: Instant,
+    looked: Instant,
+    /// What the client had not taken then; none before the first look.
+    unsent: Option<libc::c_int>,
+}
 
 /// The clocks of `Settings`, in the shape the driver asks for.
 #[derive(Clone, Copy, Debug)]
@@ -54,7 +68,7 @@ pub(super) enum Due {
     Head,
     /// The client made no progress with its body.
     Body,
-    /// The client took no byte of its response.
+    /// It is time to look whether the client takes its response.
     Write,
     /// It has been idle for long enough to give its buffers back.
     Park,
@@ -84,9 +98,11 @@ pub(super) struct State {
     body_unread: Cell<bool>,
     /// Whether the client itself asked for the connection to be closed.
     client_closes: Cell<bool>,
-    write_wait: Cell<Option<Instant>>,
+    stall: Cell<Option<Stall>>,
     /// Interim responses that wait to be written ahead of the final one.
     interim: RefCell<Vec<u8>>,
+    /// Whether everything that was written has been handed to the kernel, up to the end of a response.
+    between: Cell<bool>,
     /// Set by a 101: where the connection goes once it is out.
     upgrade: RefCell<Option<UpgradeSlot>>,
     /// Holds the drain for a head on its way.
@@ -121,8 +137,9 @@ impl State {
             body_timed_out: Cell::new(false),
             body_unread: Cell::new(false),
             client_closes: Cell::new(false),
-            write_wait: Cell::new(None),
+            stall: Cell::new(None),
             interim: RefCell::new(Vec::new()),
+            between: Cell::new(true),
             upgrade: RefCell::new(None),
             hold: RefCell::new(None),
             held_young: Cell::new(false),
@@ -146,18 +163,30 @@ impl State {
         }
     }
 
+    /// The socket failed: nobody is there any more.
+    pub(super) fn broke(&self) {
+        self.ended.set(true);
+    }
+
     pub(super) fn write_blocked(&self) {
-        if self.write_wait.get().is_none() {
-            self.write_wait.set(Some(Instant::now()));
+        if self.stall.get().is_none() {
+            let now = Instant::now();
+            self.stall.set(Some(Stall {
+                since: now,
+                looked: now,
+                unsent: None,
+            }));
         }
     }
 
     pub(super) fn wrote(&self) {
-        self.write_wait.set(None);
+        self.stall.set(None);
+        self.between.set(false);
     }
 
     /// Everything that hyper had is with the kernel: a response that has ended is out.
     pub(super) fn flushed(&self) {
+        self.between.set(true);
         if self.response_ended.replace(false) {
             self.end_request();
             self.idle_since.set(Instant::now());
@@ -170,8 +199,19 @@ impl State {
         }
     }
 
-    pub(super) fn interim(&self) -> &RefCell<Vec<u8>> {
-        &self.interim
+    /// Interim responses that may be written now: only where no other response has begun to be.
+    pub(super) fn interim(&self) -> Option<&RefCell<Vec<u8>>> {
+        self.between.get().then_some(&self.interim)
+    }
+
+    /// Bytes came behind the last request that are the beginning of another head, and hyper has given them back.
+    pub(super) fn begins_a_head(&self, ahead: &[u8]) -> bool {
+        // Empty lines between requests are nothing (RFC 9112 section 2.2).
+        let begins = ahead.iter().any(|byte| !matches!(byte, b'\r' | b'\n'));
+        if begins && !self.head_pending() {
+            self.head_since.set(Some(self.idle_since.get()));
+        }
+        begins
     }
 
     // === what a request tells ===
@@ -186,6 +226,13 @@ impl State {
         self.body_unread.set(has_body);
         self.client_closes.set(client_closes);
         arrived
+    }
+
+    /// The final response is about to be written: an interim one that still waits has come too late.
+    pub(super) fn answered(&self) {
+        if !self.between.get() {
+            self.interim.borrow_mut().clear();
+        }
     }
 
     /// The response's body has ended, in whatever way.
@@ -236,14 +283,30 @@ impl State {
         self.body_timed_out.set(true);
     }
 
+    /// Whether the client has taken no byte for its whole time.
+    pub(super) fn takes_nothing(&self, now: Instant) -> bool {
+        let (Some(stall), Some(limit)) = (self.stall.get(), self.timeouts.write) else {
+            return false;
+        };
+        let unsent = unsent(self.socket);
+        // The first look sees how much there is, but not whether that was more before.
+        let progress = stall.unsent.is_none() || unsent < stall.unsent;
+        let since = if progress { now } else { stall.since };
+        self.stall.set(Some(Stall {
+            since,
+            looked: now,
+            unsent: unsent.or(Some(0)),
+        }));
+        now >= since + limit
+    }
+
     /// When the next clock runs out.
     pub(super) fn deadline(&self) -> Option<Instant> {
         let of = |since: Option<Instant>, limit: Option<Duration>| Some(since? + limit?);
         if self.in_flight() {
             let body =
                 of(self.body_wait.get(), self.timeouts.read).filter(|_| !self.body_timed_out.get());
-            let write = of(self.write_wait.get(), self.timeouts.write);
-            return earliest(body, write);
+            return earliest(body, self.next_look());
         }
         if self.head_pending() {
             return of(self.head_since.get(), self.timeouts.read);
@@ -273,7 +336,7 @@ impl State {
         if self.in_flight() {
             return if over(self.body_wait.get(), self.timeouts.read) && !self.body_timed_out.get() {
                 Due::Body
-            } else if over(self.write_wait.get(), self.timeouts.write) {
+            } else if self.next_look().is_some_and(|look| look <= now) {
                 Due::Write
             } else {
                 Due::Nothing
@@ -300,7 +363,17 @@ impl State {
         }
     }
 
+    /// When the client is to be looked at, if it takes nothing.
+    fn next_look(&self) -> Option<Instant> {
+        Some(self.stall.get()?.looked + self.timeouts.write? / LOOKS)
+    }
+
     // === the drain ===
+
+    /// Whether its first request may still be on the wire.
+    pub(super) fn is_young(&self) -> bool {
+        !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG
+    }
 
     /// Holds the drain as long as a head is on its way, is in the socket's buffer (`buffered`), or may yet come because the
     /// connection is young; lets it go otherwise.
@@ -364,6 +437,7 @@ impl Downstream for State {
 
     fn body_arrived(&self) {
         self.body_wait.set(None);
+        self.body_timed_out.set(false);
     }
 
     fn body_whole(&self) {
@@ -381,5 +455,136 @@ impl std::fmt::Debug for State {
         f.debug_struct("State")
             .field("peer", &self.peer)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::drain::Drain;
+
+    const fn seconds(seconds: u64) -> Duration {
+        Duration::from_secs(seconds)
+    }
+
+    fn state() -> (State, Drain) {
+        let (drain, mut seeds) = Drain::new(1);
+        let timeouts = Timeouts {
+            idle: Some(seconds(60)),
+            read: Some(seconds(30)),
+            write: Some(seconds(20)),
+        };
+        let peer = SocketAddr::from(([127, 0, 0, 1], 1));
+        let watch = seeds.remove(0).plant();
+        (State::new(peer, -1, Instant::now(), timeouts, watch), drain)
+    }
+
+    /// What is due after so many seconds, one after the other.
+    fn due(state: &State, after: u64) -> Due {
+        state.due(Instant::now() + seconds(after))
+    }
+
+    #[test]
+    fn a_connection_that_never_sends_is_given_the_read_timeout() {
+        let (state, _drain) = state();
+        assert_eq!(
+            (due(&state, 29), due(&state, 31)),
+            (Due::Nothing, Due::Idle)
+        );
+        assert!(state.deadline().unwrap() <= Instant::now() + seconds(30));
+    }
+
+    #[test]
+    fn a_head_has_the_read_timeout_from_its_first_byte() {
+        let (state, _drain) = state();
+        state.read(5);
+        state.read(5);
+        assert_eq!(
+            (due(&state, 29), due(&state, 31)),
+            (Due::Nothing, Due::Head)
+        );
+    }
+
+    #[test]
+    fn the_clocks_of_a_request_run_only_while_something_is_awaited_of_the_client() {
+        let (state, _drain) = state();
+        state.read(5);
+        state.begin(true, false);
+        assert_eq!((state.deadline(), due(&state, 1_000)), (None, Due::Nothing));
+        state.body_waits();
+        assert_eq!(
+            (due(&state, 29), due(&state, 31)),
+            (Due::Nothing, Due::Body)
+        );
+        state.body_arrived();
+        assert_eq!(due(&state, 1_000), Due::Nothing);
+        state.write_blocked();
+        assert!(state.deadline().unwrap() < Instant::now() + seconds(21));
+        assert_eq!(due(&state, 21), Due::Write);
+        state.wrote();
+        assert_eq!(due(&state, 1_000), Due::Nothing);
+    }
+
+    #[test]
+    fn a_body_that_timed_out_is_told_so_once() {
+        let (state, _drain) = state();
+        state.begin(true, false);
+        state.body_waits();
+        state.time_out_body();
+        assert!(state.body_timed_out());
+        assert_eq!((state.deadline(), due(&state, 1_000)), (None, Due::Nothing));
+    }
+
+    #[test]
+    fn an_idle_connection_is_parked_and_then_closed() {
+        let (state, _drain) = state();
+        state.read(5);
+        state.begin(false, false);
+        state.response_ended();
+        assert!(state.in_flight(), "its last byte is not out yet");
+        state.flushed();
+        assert!(!state.in_flight());
+        assert_eq!(
+            (due(&state, 0), due(&state, 1), due(&state, 61)),
+            (Due::Nothing, Due::Park, Due::Idle)
+        );
+        assert!(state.parked_deadline().unwrap() > Instant::now() + seconds(59));
+    }
+
+    #[test]
+    fn closing_lingers_unless_the_client_asked_for_it_and_all_was_read() {
+        for (has_body, client_closes, expected) in [
+            (false, true, false),
+            (true, true, true),
+            (false, false, true),
+        ] {
+            let (state, _drain) = state();
+            state.begin(has_body, client_closes);
+            assert_eq!(state.lingers(), expected, "{has_body} {client_closes}");
+            state.read(0);
+            assert!(!state.lingers(), "the client has gone");
+        }
+    }
+
+    #[test]
+    fn a_young_connection_and_a_head_on_its_way_hold_the_drain_and_idleness_does_not() {
+        let (state, drain) = state();
+        state.update_hold(false);
+        assert_eq!(drain.tally().holding(), 1, "young");
+        state.read(1);
+        state.update_hold(false);
+        assert_eq!(drain.tally().holding(), 1, "a head");
+        state.begin(false, false);
+        assert_eq!(
+            (drain.tally().holding(), drain.tally().requests()),
+            (1, 1),
+            "a request"
+        );
+        state.response_ended();
+        state.flushed();
+        state.update_hold(false);
+        assert_eq!(drain.tally().holding(), 0);
+        state.update_hold(true);
+        assert_eq!(drain.tally().holding(), 1, "bytes in the socket's buffer");
     }
 }

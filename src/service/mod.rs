@@ -157,7 +157,7 @@ impl Service {
                 },
                 done = &mut self.pending => {
                     self.pending = Box::pin(pending());
-                    return self.on_done(done);
+                    return self.on_done(&done);
                 }
                 event = ring(alarm) => {
                     self.alarm = None;

@@ -219,16 +219,16 @@ impl Service {
         });
     }
 
-    pub(super) fn on_done(&mut self, done: Done) -> Event {
+    pub(super) fn on_done(&mut self, done: &Done) -> Event {
         self.closing = false;
         match done {
             Done::NothingToClose => Event::ListenersClosed,
             Done::Closed(closed) => {
-                say_closed(closed);
+                say_closed(*closed);
                 Event::ListenersClosed
             }
             Done::Drained(ended) => {
-                self.drained = Some(ended);
+                self.drained = Some(*ended);
                 Event::Drained
             }
             Done::Finished => Event::Finished,

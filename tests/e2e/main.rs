@@ -34,3 +34,9 @@ mod proxy_pool;
 
 // When the app does not answer: 502 and 504, the page, and bodies that must never look whole.
 mod proxy_failures;
+
+// The clocks that watch the client: its head, its body, what it takes, and how long it says nothing.
+mod proxy_clocks;
+
+// What is no request that may be passed on, and what looks odd and is one.
+mod proxy_refusals;

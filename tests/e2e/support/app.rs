@@ -7,7 +7,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::Shutdown,
     path::Path,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use socket2::{Domain, SockAddr, Socket, Type};
@@ -37,14 +37,17 @@ impl PlayedApp {
     }
 
     /// The next connection that brings something. Thrust also looks whether we accept, and those bring nothing.
+    #[track_caller]
     pub(crate) fn accept(&self) -> AppConnection {
-        loop {
+        let end = Instant::now() + PATIENCE;
+        while Instant::now() < end {
             let (socket, _) = self.0.accept().expect("Thrust connects");
             let mut connection = AppConnection::new(socket);
             if connection.fill().is_ok() {
                 return connection;
             }
         }
+        panic!("no request on a connection of its own within {PATIENCE:?}");
     }
 
     /// The next connection and the head of its first request.
@@ -57,7 +60,10 @@ impl PlayedApp {
     /// Watches that no connection brings a request.
     pub(crate) fn assert_no_request(&self) {
         self.0.set_read_timeout(Some(QUIET)).expect("not zero");
-        while let Ok((socket, _)) = self.0.accept() {
+        let end = Instant::now() + QUIET;
+        while let Ok((socket, _)) = self.0.accept()
+            && Instant::now() < end
+        {
             let mut connection = AppConnection::new(socket);
             if connection.fill().is_ok() {
                 panic!("a new connection brought {:?}", connection.request());
@@ -193,6 +199,14 @@ impl AppConnection {
                 return end;
             }
         }
+    }
+
+    /// Whether nothing more comes for a while, once what has come is thrown away.
+    pub(crate) fn end_of_what_came(&mut self) -> bool {
+        self.patience(QUIET);
+        let end = self.end();
+        self.patience(PATIENCE);
+        end == End::Timeout
     }
 
     /// Whether it is still open, with nothing to read, after a while.

@@ -242,6 +242,12 @@ impl Client {
         String::from_utf8_lossy(&found).into_owned() + needle
     }
 
+    /// A line with its end, or how the connection ended before it.
+    pub(crate) fn try_line(&mut self) -> Result<String, End> {
+        let line = self.until(b"\n").map_err(|failure| failure.end)?;
+        Ok(String::from_utf8_lossy(&line).into_owned() + "\n")
+    }
+
     /// Everything that still comes, and how it ends.
     pub(crate) fn rest(&mut self) -> (Vec<u8>, End) {
         loop {

@@ -1,0 +1,52 @@
+//! Restarts under load: nobody loses a request.
+
+// The executable, its app, its log, a client: the toolbox of the end-to-end tests.
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox; not every tool is in use here"
+)]
+#[path = "../e2e/support/mod.rs"]
+mod support;
+
+// What became of every request.
+mod account;
+
+// Chance that can be had again.
+mod chance;
+
+// Clients that do the awkward thing at the very instant of the signal.
+mod instant;
+
+// The clients of one run.
+mod load;
+
+// Event streams and WebSockets.
+mod long;
+
+// A request, its one right answer, and what came instead.
+mod request;
+
+// One start, one stop, and what it cost whom.
+mod run;
+
+use run::{Settings, restart};
+
+/// The load that a stop must survive.
+#[test]
+fn twenty_restarts_under_load_lose_no_request() {
+    restart(&Settings {
+        runs: 20,
+        ..Settings::from_env()
+    });
+}
+
+/// The same for longer: `cargo test --test stress -- --ignored --nocapture`.
+#[test]
+#[ignore = "takes minutes; for whoever changes how a stop works"]
+fn two_hundred_restarts_under_load_lose_no_request() {
+    restart(&Settings {
+        runs: 200,
+        ..Settings::from_env()
+    });
+}
