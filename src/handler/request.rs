@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 use tokio::{
@@ -81,7 +82,7 @@ impl std::fmt::Debug for Client {
 /// What a request may ask of the connection that it came on.
 pub trait Downstream {
     /// Writes an interim response (1xx but 100 and 101) ahead of the final one; RFC 9110 section 15.2.
-    fn interim(&self, status: http::StatusCode, headers: &http::HeaderMap);
+    fn interim(&self, status: http::StatusCode, headers: &HeaderMap);
     /// Whether the client has closed its half of the connection.
     fn gone(&self) -> bool;
     /// The body is waiting for the client's bytes: the read clock runs.
@@ -116,6 +117,8 @@ pub struct RequestBody {
     incoming: Option<Incoming>,
     connection: Option<Rc<dyn Downstream>>,
     left: u64,
+    /// Which fields may come behind the body.
+    may_trail: fn(&HeaderName) -> bool,
 }
 
 impl RequestBody {
@@ -128,6 +131,7 @@ impl RequestBody {
             incoming: Some(incoming),
             connection: Some(connection.clone()),
             left: u64::MAX,
+            may_trail: |_| true,
         }
     }
 
@@ -137,12 +141,18 @@ impl RequestBody {
             incoming: None,
             connection: None,
             left: u64::MAX,
+            may_trail: |_| true,
         }
     }
 
     /// Fails with [`Refusal::TooLarge`] beyond `bytes`.
     pub fn limit(&mut self, bytes: u64) {
         self.left = bytes;
+    }
+
+    /// Leaves out the trailers that are not `allowed`.
+    pub fn limit_trailers(&mut self, allowed: fn(&HeaderName) -> bool) {
+        self.may_trail = allowed;
     }
 
     fn poll_incoming(
@@ -184,8 +194,11 @@ impl Body for RequestBody {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Refusal>>> {
-        let polled = self.poll_incoming(cx);
-        if let Poll::Ready(Some(Ok(frame))) = &polled {
+        let mut polled = self.poll_incoming(cx);
+        if let Poll::Ready(Some(Ok(frame))) = &mut polled {
+            if let Some(trailers) = frame.trailers_mut() {
+                retain(trailers, self.may_trail);
+            }
             let length = frame.data_ref().map_or(0, Bytes::len) as u64;
             match self.left.checked_sub(length) {
                 Some(left) => self.left = left,
@@ -203,6 +216,12 @@ impl Body for RequestBody {
         self.incoming
             .as_ref()
             .map_or(SizeHint::with_exact(0), Incoming::size_hint)
+    }
+}
+
+fn retain(fields: &mut HeaderMap, wanted: fn(&HeaderName) -> bool) {
+    while let Some(name) = fields.keys().find(|name| !wanted(name)).cloned() {
+        fields.remove(name);
     }
 }
 

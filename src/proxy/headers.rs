@@ -124,6 +124,18 @@ fn passes(name: &HeaderName) -> bool {
     !is_ours_in_place(name)
 }
 
+/// Whether a field may come behind a request's body. Not what frames it, routes it or says who sent it: an app that takes
+/// trailers for headers would believe them (RFC 9110 section 6.5.1).
+pub(super) fn may_trail(name: &HeaderName) -> bool {
+    let dashed = name.as_str().replace('_', "-");
+    !is_ours(&dashed)
+        && !dashed.starts_with("content-")
+        && !matches!(
+            *name,
+            header::AUTHORIZATION | header::COOKIE | header::RANGE | header::CACHE_CONTROL
+        )
+}
+
 fn is_ours_in_place(name: &str) -> bool {
     // X-Request-Start is kept where the client, or the proxy before us, has set it.
     matches!(

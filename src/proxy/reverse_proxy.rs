@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, io, rc::Rc, time::Duration};
 
-use http::{HeaderValue, StatusCode, header};
+use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
 
 use super::{
@@ -87,7 +87,8 @@ impl ReverseProxy {
         let written = headers::write(request, self.forward_headers, &mut head);
         let mut fresh = false;
         loop {
-            let connection = match self.pool.take(request.client.arrived).filter(|_| !fresh) {
+            let kept = || self.pool.take(request.client.arrived);
+            let connection = match (!fresh).then(kept).flatten() {
                 Some(connection) => connection,
                 // Boxed, as it is rare: it would take up room in every request's future.
                 None => Box::pin(self.connect()).await?,
@@ -121,7 +122,8 @@ impl ReverseProxy {
         head: Vec<u8>,
         written: Written,
     ) -> Exchange<RequestBody> {
-        let body = std::mem::replace(&mut request.body, RequestBody::empty());
+        let mut body = std::mem::replace(&mut request.body, RequestBody::empty());
+        body.limit_trailers(headers::may_trail);
         let body = (!http_body::Body::is_end_stream(&body)).then_some(body);
         let scratch = std::mem::take(&mut request.head.headers);
         let method = request.head.method.clone();
@@ -172,7 +174,13 @@ impl ReverseProxy {
                 if is_event_stream(&head) {
                     body.ends_at_the_relay();
                 }
-                response(head, Body::app(body))
+                let only_a_close_ends_it = body.length().is_none() && !request.client.knows_interim;
+                let mut response = response(head, Body::app(body));
+                if only_a_close_ends_it {
+                    // An HTTP/1.0 client knows no chunks; hyper would promise it to keep the connection all the same.
+                    *response.version_mut() = Version::HTTP_10;
+                }
+                response
             }
             Answer::Switched(head, connection) => {
                 let upgrade = request.upgrade.take().filter(|_| written.upgrades);

@@ -62,6 +62,11 @@ pub(super) struct Doors {
 }
 
 impl Doors {
+    /// Whether there is a `MAX_CONNECTIONS`.
+    pub(super) fn is_limited(&self) -> bool {
+        self.limit.is_some()
+    }
+
     /// A place among `MAX_CONNECTIONS`, when there is one. Connections beyond wait in the kernel's queue.
     pub(super) async fn permit(&self) -> Option<OwnedSemaphorePermit> {
         let limit = self.limit.as_ref()?.clone();

@@ -5,9 +5,10 @@
 //! is a room of its own: [`last_call`](crate::server::last_call).
 
 use std::{
-    future::poll_fn,
+    future::{Future, poll_fn},
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Instant,
@@ -147,6 +148,37 @@ impl Listener {
                 }
                 Err(error) => self.shortage().goes_on(&error, Instant::now()),
             }
+        }
+    }
+
+    /// Waits until there is a connection, and does not take it.
+    pub(super) async fn arriving(&self) {
+        poll_fn(|cx| {
+            let arriving = |queue: &AsyncFd<Socket>| queue.poll_read_ready(cx).is_ready();
+            match self.queues.iter().any(arriving) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// As [`accept`](Self::accept), but none if there is no connection, or a lack of something.
+    pub(super) async fn accept_now(&self) -> Option<(TcpStream, SocketAddr)> {
+        let retry_at = self.shortage().retry_at();
+        if let Some(at) = retry_at {
+            tokio::time::sleep_until(at.into()).await;
+        }
+        match poll_fn(|cx| Poll::Ready(pin!(self.accept_any()).poll(cx))).await {
+            Poll::Ready(Ok(accepted)) => {
+                self.shortage().over();
+                Some(accepted)
+            }
+            Poll::Ready(Err(error)) => {
+                self.shortage().goes_on(&error, Instant::now());
+                None
+            }
+            Poll::Pending => None,
         }
     }
 

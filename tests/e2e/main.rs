@@ -49,3 +49,18 @@ mod pid_1;
 
 // A real Puma.
 mod puma;
+
+// Which fields pass, in which direction, and which are ours: hop-by-hop, X-Forwarded-*, ids and clocks.
+mod proxy_headers;
+
+// After a 101: bytes both ways, none lost, each half closed in its own time.
+mod proxy_tunnel;
+
+// Bodies both ways: framing, trailers, HEAD, HTTP/1.0, interim responses, early answers, flushing and back-pressure.
+mod proxy_bodies;
+
+// The client's connection: answers in their order, and no more connections than are allowed.
+mod proxy_connections;
+
+// The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
+mod proxy_log;

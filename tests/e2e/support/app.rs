@@ -183,6 +183,17 @@ impl AppConnection {
             .expect("Thrust still reads");
     }
 
+    /// How much of it Thrust took; none once it took nothing for as long as we wait.
+    pub(crate) fn try_send(&mut self, bytes: &[u8]) -> Option<usize> {
+        self.socket.write(bytes).ok()
+    }
+
+    pub(crate) fn write_patience(&self, patience: Duration) {
+        self.socket
+            .set_write_timeout(Some(patience))
+            .expect("not zero");
+    }
+
     /// 200 with this body.
     #[track_caller]
     pub(crate) fn answer(&mut self, body: &str) {
