@@ -14,13 +14,13 @@ fn pipelined_requests_are_answered_in_their_order() {
                 wire += &format!(
                     "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {number}\r\n\r\n{}",
                     "e".repeat(number)
-                )
+                );
             }
             _ => {
                 wire += &format!(
                     "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{number:x}\r\n{}\r\n0\r\n\r\n",
                     "c".repeat(number)
-                )
+                );
             }
         }
     }
