@@ -131,8 +131,7 @@ fn a_client_that_closes_is_closed_and_the_app_is_kept() {
         app = Some(connection);
         if round == 0 {
             assert!(
-                app.as_mut()
-                    .is_some_and(super::support::app::AppConnection::is_quiet),
+                matches!(&mut app, Some(app) if app.is_quiet()),
                 "kept for the next"
             );
             app = None;
