@@ -185,8 +185,12 @@ impl<H: Handler + 'static> Core<H> {
 }
 
 async fn next(listener: &Listener, doors: &Doors) -> Accepted {
-    let permit = doors.permit().await;
-    let (socket, peer) = listener.accept().await;
+    let (socket, peer, permit) = if doors.is_limited() {
+        listener.accept_with(async || doors.permit().await).await
+    } else {
+        let (socket, peer) = listener.accept().await;
+        (socket, peer, None)
+    };
     Accepted {
         socket,
         peer,

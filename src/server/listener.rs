@@ -150,6 +150,52 @@ impl Listener {
         }
     }
 
+    /// As [`accept`](Self::accept), with a permit that is only asked for once somebody is there: a core with an empty queue
+    /// would keep it from one that has somebody waiting.
+    pub async fn accept_with<P>(&self, permit: impl AsyncFn() -> P) -> (TcpStream, SocketAddr, P) {
+        loop {
+            let retry_at = self.shortage().retry_at();
+            if let Some(at) = retry_at {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            self.knock().await;
+            let permit = permit().await;
+            match self.accept_waiting() {
+                Ok((socket, peer)) => {
+                    self.shortage().over();
+                    return (socket, peer, permit);
+                }
+                // Whoever it was has left.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => self.shortage().goes_on(&error, Instant::now()),
+            }
+        }
+    }
+
+    /// Waits until somebody may be in a queue.
+    async fn knock(&self) {
+        poll_fn(|cx| {
+            let mut queues = self.queues.iter();
+            // An error comes only as the runtime shuts down, and again from who tries to accept.
+            match queues.any(|queue| queue.poll_read_ready(cx).is_ready()) {
+                true => Poll::Ready(()),
+                false => Poll::Pending,
+            }
+        })
+        .await;
+    }
+
+    /// Who is in a queue by now.
+    fn accept_waiting(&self) -> io::Result<Accepted> {
+        for queue in &self.queues {
+            match queue.try_io(Interest::READABLE, accept_one) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return accepted,
+            }
+        }
+        Err(io::ErrorKind::WouldBlock.into())
+    }
+
     async fn accept_any(&self) -> io::Result<Accepted> {
         // Not tokio's TcpListener: it would register the socket with this runtime, while a core of its own serves it.
         match &*self.queues {
