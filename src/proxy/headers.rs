@@ -324,3 +324,214 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
         headers.remove(name);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{net::SocketAddr, rc::Rc, time::Instant};
+
+    use http::StatusCode;
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::handler::{Client, Downstream, RequestBody, RequestId, Upgrade};
+
+    /// A connection of which nothing is asked.
+    struct Nobody;
+
+    impl Downstream for Nobody {
+        fn interim(&self, _: StatusCode, _: &HeaderMap) {}
+        fn gone(&self) -> bool {
+            false
+        }
+        fn body_waits(&self) {}
+        fn body_arrived(&self) {}
+        fn body_whole(&self) {}
+        fn body_timed_out(&self) -> bool {
+            false
+        }
+    }
+
+    fn request(head: http::Request<()>) -> Request {
+        let (_, upgrade) = Upgrade::pair();
+        Request {
+            head: head.into_parts().0,
+            body: RequestBody::empty(),
+            client: Client {
+                address: SocketAddr::from(([127, 0, 0, 1], 1234)),
+                arrived: Instant::now(),
+                secure: false,
+                knows_interim: true,
+                connection: Rc::new(Nobody),
+            },
+            upgrade: Some(upgrade),
+            id: RequestId::Made(*b"00000000-0000-4000-8000-000000000000"),
+        }
+    }
+
+    fn written(request: &Request, keep: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        write(request, keep, &mut out);
+        out
+    }
+
+    fn with(fields: &[(HeaderName, HeaderValue)]) -> Request {
+        let mut head = http::Request::builder()
+            .uri("/a?b")
+            .header("host", "a.example")
+            .body(())
+            .unwrap();
+        for (name, value) in fields {
+            head.headers_mut().append(name, value.clone());
+        }
+        request(head)
+    }
+
+    /// The field lines of a head, its request line left out.
+    fn lines(head: &[u8]) -> Vec<(String, Vec<u8>)> {
+        let body = head.strip_suffix(b"\r\n\r\n").unwrap();
+        let mut lines = Vec::new();
+        for line in body.split(|byte| *byte == b'\n').skip(1) {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            let colon = line.iter().position(|byte| *byte == b':').unwrap();
+            let name = String::from_utf8(line[..colon].to_vec()).unwrap();
+            lines.push((name, line[colon + 2..].to_vec()));
+        }
+        lines
+    }
+
+    fn values<'a>(lines: &'a [(String, Vec<u8>)], name: &str) -> Vec<&'a [u8]> {
+        lines
+            .iter()
+            .filter(|(found, _)| found == name)
+            .map(|(_, value)| value.as_slice())
+            .collect()
+    }
+
+    /// Names that mean something to a proxy, spelled in all ways, and any other.
+    fn name() -> impl Strategy<Value = HeaderName> {
+        let known = prop::sample::select(vec![
+            "connection",
+            "keep-alive",
+            "proxy-connection",
+            "te",
+            "trailer",
+            "transfer-encoding",
+            "upgrade",
+            "http2-settings",
+            "expect",
+            "forwarded",
+            "x-forwarded-for",
+            "x-forwarded-host",
+            "x-forwarded-proto",
+            "x-request-id",
+            "x-request-start",
+            "proxy-authorization",
+            "x_forwarded_for",
+            "x-forwarded_proto",
+            "transfer_encoding",
+            "content_length",
+            "x-mine",
+            "cookie",
+            "accept",
+        ]);
+        let any = "[a-zA-Z][a-zA-Z0-9_-]{0,12}";
+        prop_oneof![known.prop_map(str::to_owned), any.prop_map(String::from)]
+            .prop_map(|name| HeaderName::from_bytes(name.as_bytes()).unwrap())
+    }
+
+    fn value() -> impl Strategy<Value = HeaderValue> {
+        let options = prop::sample::select(vec![
+            "close",
+            "keep-alive, x-mine",
+            "X-Mine,, x-other ",
+            "upgrade",
+            "te, host",
+            "websocket",
+            "h2c",
+            "trailers",
+            "chunked",
+            "10.0.0.1, 10.0.0.2",
+            "",
+        ]);
+        let any = prop::collection::vec(any::<u8>(), 0..20);
+        prop_oneof![
+            options.prop_map(HeaderValue::from_static),
+            any.prop_filter_map("what HTTP allows in a value", |bytes| {
+                HeaderValue::from_bytes(&bytes).ok()
+            }),
+        ]
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_comes_in_one_line_goes_out_in_one(fields in prop::collection::vec((name(), value()), 0..20), keep: bool) {
+            let head = written(&with(&fields), keep);
+            let text = &head[..head.len() - 4];
+            prop_assert!(head.ends_with(b"\r\n\r\n"));
+            prop_assert!(!text.contains(&0));
+            // Each line feed ends a line, each carriage return stands before one, and no line is empty.
+            for (at, byte) in text.iter().enumerate() {
+                match byte {
+                    b'\n' => prop_assert!(at > 0 && text[at - 1] == b'\r' && text[at + 1] != b'\r'),
+                    b'\r' => prop_assert_eq!(text[at + 1], b'\n'),
+                    _ => {}
+                }
+            }
+            // And of what was not asked for there is nothing.
+            let sent = lines(&head).len();
+            prop_assert!(sent <= fields.len() + 9, "{} of {}", sent, fields.len());
+        }
+
+        #[test]
+        fn what_is_hop_by_hop_never_passes(fields in prop::collection::vec((name(), value()), 0..20), keep: bool) {
+            let request = with(&fields);
+            let lines = lines(&written(&request, keep));
+            for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "trailer",
+                "transfer-encoding", "http2-settings", "expect", "forwarded"] {
+                prop_assert_eq!(values(&lines, name).len(), 0, "{}", name);
+            }
+            // What is ours stands there once, whatever the client and its Connection said.
+            for name in ["host", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-request-id"] {
+                prop_assert_eq!(values(&lines, name).len(), 1, "{}", name);
+            }
+            prop_assert!(values(&lines, "connection").len() <= 1);
+            prop_assert!(lines.iter().all(|(name, _)| !is_ours(&name.replace('_', "-")) || !name.contains('_')));
+            let named = Named::by(&request.head.headers);
+            for (name, _) in &lines {
+                let name = HeaderName::from_bytes(name.as_bytes()).unwrap();
+                prop_assert!(!named.names(&name) || is_ours_in_place(name.as_str()) || name == X_REQUEST_START, "{}", name);
+            }
+        }
+
+        #[test]
+        fn the_peer_is_the_last_that_x_forwarded_for_names(fields in prop::collection::vec((name(), value()), 0..20), keep: bool) {
+            let lines = lines(&written(&with(&fields), keep));
+            let value = values(&lines, "x-forwarded-for")[0];
+            prop_assert!(value.ends_with(b"127.0.0.1"));
+            prop_assert!(keep || value == b"127.0.0.1");
+        }
+
+        #[test]
+        fn nothing_hop_by_hop_is_left_of_an_answer(fields in prop::collection::vec((name(), value()), 0..20)) {
+            let mut headers: HeaderMap = fields.into_iter().collect();
+            let all: Vec<Vec<u8>> = Named::by(&headers).0.iter().map(|name| name.to_vec()).collect();
+            strip_answer(&mut headers);
+            for name in ["connection", "keep-alive", "proxy-connection", "te", "transfer-encoding", "upgrade"] {
+                prop_assert!(!headers.contains_key(name), "{}", name);
+            }
+            for name in all.iter().filter_map(|name| HeaderName::from_bytes(name).ok()) {
+                let end_to_end = matches!(name, header::CONTENT_LENGTH | header::CONTENT_TYPE | header::SET_COOKIE);
+                prop_assert!(end_to_end || !headers.contains_key(&name), "{}", name);
+            }
+        }
+
+        #[test]
+        fn no_trailer_may_say_who_sent_it_or_how_long_it_is(name in name()) {
+            if may_trail(&name) {
+                let dashed = name.as_str().replace('_', "-");
+                prop_assert!(!dashed.starts_with("x-forwarded") && !dashed.starts_with("content-"));
+                prop_assert!(passes(&name));
+            }
+        }
+    }
+}

@@ -98,7 +98,7 @@ type Accepted = (TcpStream, SocketAddr);
 /// Steps 1 and 2. Returns whether new handshakes are kept out.
 async fn let_in(listener: &Listener, deadline: Instant, take: &mut impl FnMut(Accepted)) -> bool {
     let end = deadline.min(Instant::now() + LIMIT);
-    let filter: io::Result<()> = listener.sockets().map(keep_out).collect();
+    let filter = listener.sockets().try_for_each(keep_out);
     let finished = match &filter {
         Ok(()) => finish_handshakes(listener, end, take).await,
         Err(error) => Err(io::Error::from(error.kind())),

@@ -18,7 +18,7 @@ fn played() -> Thrust {
 
 /// Sends in the background, and says whether all of it was taken.
 fn send_all(client: &Client, bytes: Vec<u8>) -> JoinHandle<bool> {
-    let mut stream = client.stream().try_clone().unwrap();
+    let mut stream = client.stream().try_clone().expect("a descriptor");
     thread::spawn(move || stream.write_all(&bytes).is_ok())
 }
 

@@ -23,11 +23,11 @@ fn clock(name: &str, value: u64) -> Builder {
 
 /// A client that tells its peer early that it is full.
 fn small_client(thrust: &Thrust) -> Client {
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.set_recv_buffer_size(32 * 1024).unwrap();
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(32 * 1024).expect("a size");
     let address: SocketAddr = (Ipv4Addr::LOCALHOST, thrust.port()).into();
-    socket.connect(&address.into()).unwrap();
-    Client::from_stream(TcpStream::from(socket)).unwrap()
+    socket.connect(&address.into()).expect("Thrust listens");
+    Client::from_stream(TcpStream::from(socket)).expect("connected")
 }
 
 #[track_caller]

@@ -6,6 +6,7 @@ use crate::support::{Client, End, QUIET, Thrust};
 fn pipelined_requests_are_answered_in_their_order() {
     let mut thrust = Thrust::builder().start();
     let mut client = thrust.connect();
+<<<<<<< HEAD
     let mut wire = String::new();
     for number in 0..50 {
         match number % 3 {
@@ -22,8 +23,24 @@ fn pipelined_requests_are_answered_in_their_order() {
                     "c".repeat(number)
                 );
             }
+=======
+    let piped = (0..50).map(|number| match number % 3 {
+        0 => format!("GET /bytes?n={number} HTTP/1.1\r\nhost: a\r\n\r\n"),
+        1 => {
+            let body = "e".repeat(number);
+            format!(
+                "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {number}\r\n\r\n{body}"
+            )
+>>>>>>> proxytests
         }
-    }
+        _ => {
+            let body = "c".repeat(number);
+            format!(
+                "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{number:x}\r\n{body}\r\n0\r\n\r\n"
+            )
+        }
+    });
+    let wire: String = piped.collect();
     client.send(wire);
     for number in 0..50 {
         let response = client.response();

@@ -118,29 +118,15 @@ fn a_close_of_the_apps_does_not_close_the_client() {
 #[test]
 fn a_client_that_closes_is_closed_and_the_app_is_kept() {
     let thrust = played();
-    let mut app = None;
-    for round in 0..2 {
-        let mut client = thrust.connect();
-        client.send_head("GET", "/", "connection: close\r\n");
-        let (mut connection, request) = thrust.app().request();
-        assert_eq!(request.field("connection"), None, "{round}");
-        connection.answer("bye");
-        let response = client.response();
-        assert!(response.connection("close"));
-        assert_eq!(client.end(), End::Eof);
-        app = Some(connection);
-        if round == 0 {
-            assert!(
-                match &mut app {
-                    Some(app) => app.is_quiet(),
-                    None => false,
-                },
-                "kept for the next"
-            );
-            app = None;
-        }
-    }
-    drop(app);
+    let mut client = thrust.connect();
+    client.send_head("GET", "/", "connection: close\r\n");
+    let (mut app, request) = thrust.app().request();
+    assert_eq!(request.field("connection"), None);
+    app.answer("bye");
+    let response = client.response();
+    assert!(response.connection("close"));
+    assert_eq!(client.end(), End::Eof);
+    assert!(app.is_quiet(), "kept for the next");
 }
 
 #[test]

@@ -321,7 +321,7 @@ fn a_length_beside_chunks_is_dropped_and_ends_the_connection() {
 
 /// Sends 5 MB whatever comes back, as clients do that do not look.
 fn send_5_mb(client: &Client) -> thread::JoinHandle<()> {
-    let mut stream = client.stream().try_clone().unwrap();
+    let mut stream = client.stream().try_clone().expect("a descriptor");
     thread::spawn(move || {
         for _ in 0..50 {
             if std::io::Write::write_all(&mut stream, &[b'x'; 100_000]).is_err() {
