@@ -6,24 +6,6 @@ use crate::support::{Client, End, QUIET, Thrust};
 fn pipelined_requests_are_answered_in_their_order() {
     let mut thrust = Thrust::builder().start();
     let mut client = thrust.connect();
-<<<<<<< HEAD
-    let mut wire = String::new();
-    for number in 0..50 {
-        match number % 3 {
-            0 => wire += &format!("GET /bytes?n={number} HTTP/1.1\r\nhost: a\r\n\r\n"),
-            1 => {
-                wire += &format!(
-                    "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {number}\r\n\r\n{}",
-                    "e".repeat(number)
-                );
-            }
-            _ => {
-                wire += &format!(
-                    "POST /echo HTTP/1.1\r\nhost: a\r\ntransfer-encoding: chunked\r\n\r\n{number:x}\r\n{}\r\n0\r\n\r\n",
-                    "c".repeat(number)
-                );
-            }
-=======
     let piped = (0..50).map(|number| match number % 3 {
         0 => format!("GET /bytes?n={number} HTTP/1.1\r\nhost: a\r\n\r\n"),
         1 => {
@@ -31,7 +13,6 @@ fn pipelined_requests_are_answered_in_their_order() {
             format!(
                 "POST /echo HTTP/1.1\r\nhost: a\r\ncontent-length: {number}\r\n\r\n{body}"
             )
->>>>>>> proxytests
         }
         _ => {
             let body = "c".repeat(number);
