@@ -2,6 +2,7 @@
 
 use std::{
     env,
+    fmt::Display,
     io::{self, Write},
     process::ExitCode,
     time::Duration,
@@ -30,7 +31,8 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            complain(&error);
+            // It names us itself.
+            say(&error);
             USAGE.into()
         }
     }
@@ -85,6 +87,10 @@ fn fail(code: u8, error: &dyn std::error::Error) -> u8 {
 }
 
 fn complain(error: &dyn std::error::Error) {
+    say(&format_args!("thrust: {error}"));
+}
+
+fn say(text: &dyn Display) {
     // Without a stderr there is nobody to tell.
-    let _ = writeln!(io::stderr(), "thrust: {error}");
+    let _ = writeln!(io::stderr(), "{text}");
 }

@@ -182,7 +182,8 @@ impl Tally {
         self.drained
     }
 
-    /// Requests and streams that the end of the app broke off, tunnels that outlived it, and what is open still.
+    /// Requests and streams that were broken off, but not by their clients, tunnels that outlived the app, and what is open
+    /// still.
     pub fn cut(&self) -> usize {
         let open = [Kind::Request, Kind::Stream, Kind::Tunnel].map(|kind| self.of_kind(kind));
         self.cut + open.into_iter().sum::<usize>()

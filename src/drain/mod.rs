@@ -377,7 +377,7 @@ impl Watch {
         let open = Open {
             watch: self.clone(),
             kind: Cell::new(kind),
-            whole: Cell::new(false),
+            outcome: Cell::new(Outcome::Unsaid),
         };
         open.tell();
         open
@@ -398,7 +398,16 @@ impl Watch {
 pub struct Open {
     watch: Watch,
     kind: Cell<Kind>,
-    whole: Cell<bool>,
+    outcome: Cell<Outcome>,
+}
+
+/// How what an [`Open`] stands for has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Outcome {
+    /// By the client's leave, or without anybody's notice.
+    Unsaid,
+    Whole,
+    Cut,
 }
 
 impl Open {
@@ -409,7 +418,12 @@ impl Open {
 
     /// It has come to its proper end: a response whose last byte is out.
     pub fn complete(self) {
-        self.whole.set(true);
+        self.outcome.set(Outcome::Whole);
+    }
+
+    /// It was broken off, and not by the client.
+    pub fn cut(self) {
+        self.outcome.set(Outcome::Cut);
     }
 
     /// What it is counted as.
@@ -423,17 +437,6 @@ impl Open {
         counts.add(kind);
         counts.remove(self.kind.replace(kind));
         self.tell();
-    }
-
-    /// Whether its end is our doing: nothing ends a request half way but the client, and from then on we.
-    fn is_cut(&self, stage: Stage) -> bool {
-        match self.kind() {
-            Kind::Request | Kind::Stream => stage >= Stage::Gone && !self.whole.get(),
-            Kind::Tunnel => stage >= Stage::Cut,
-            Kind::Connection | Kind::Arriving | Kind::Lingering | Kind::Closing | Kind::Pooled => {
-                false
-            }
-        }
     }
 
     /// Wakes the control thread if it listens.
@@ -453,10 +456,12 @@ impl Drop for Open {
         if leaving {
             // First: who finds the count at zero also finds since when it is quiet.
             seed.counts.ended(kind, seed.shared.micros(Instant::now()));
-            if self.is_cut(stage) {
-                seed.counts.cut();
-            } else if kind == Kind::Request && self.whole.get() {
-                seed.counts.drained();
+            match (self.outcome.get(), kind) {
+                (Outcome::Whole, Kind::Request) => seed.counts.drained(),
+                (Outcome::Cut, _) => seed.counts.cut(),
+                // Nobody but us ends a tunnel as late as that.
+                (_, Kind::Tunnel) if stage == Stage::Cut => seed.counts.cut(),
+                _ => {}
             }
         }
         seed.counts.remove(kind);

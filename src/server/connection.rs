@@ -229,6 +229,7 @@ impl<H> Connection<H> {
     /// Closes `stream`; lingering runs in a task of its own and keeps nothing of this connection.
     fn close(self, stream: TcpStream, leave: &Leave) {
         let state = &self.state;
+        state.closed();
         if matches!(leave, Leave::HeadTimeout) {
             request_timeout(&stream);
             if self.core.log_refused {

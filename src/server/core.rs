@@ -1,7 +1,6 @@
 //! A core: one thread, one runtime, the connections that live there.
 
 use std::{
-    net::{SocketAddr, TcpStream},
     os::fd::AsRawFd,
     rc::Rc,
     time::{Duration, Instant},
@@ -186,30 +185,17 @@ impl<H: Handler + 'static> Core<H> {
 }
 
 async fn next(listener: &Listener, doors: &Doors) -> Accepted {
-    let ((socket, peer), permit) = match doors.is_limited() {
-        false => (listener.accept().await, None),
-        true => next_of_few(listener, doors).await,
+    let (socket, peer, permit) = if doors.is_limited() {
+        listener.accept_with(async || doors.permit().await).await
+    } else {
+        let (socket, peer) = listener.accept().await;
+        (socket, peer, None)
     };
     Accepted {
         socket,
         peer,
         at: Instant::now(),
         permit,
-    }
-}
-
-/// First the connection, then its place: a core that waited with a place in its hands would keep it from another core
-/// whose queue is not empty.
-async fn next_of_few(
-    listener: &Listener,
-    doors: &Doors,
-) -> ((TcpStream, SocketAddr), Option<OwnedSemaphorePermit>) {
-    loop {
-        listener.arriving().await;
-        let permit = doors.permit().await;
-        if let Some(accepted) = listener.accept_now().await {
-            return (accepted, permit);
-        }
     }
 }
 

@@ -4,7 +4,7 @@
 //! way. From a client's side both were open already: with an RST it cannot tell whether its request was carried out.
 //! So, while nobody new is let in, everybody who has a foot in the door is. In this order:
 //!
-//! 1. **A filter that drops SYNs.** Else handshakes start as fast as others end, and there is no good moment. To drop
+//! 1. **A filter that drops SYNs**, or one that refuses them. Else handshakes start as fast as others end, and there is no good moment. To drop
 //!    one is no harm: the client sends it again after a second, and by then is refused, which is safe to retry.
 //! 2. **Accept while a handshake is half open.** One round trip, as a rule; nobody waits when there is none.
 //! 3. **Accept until `EAGAIN` and close**, with no await in between in which another connection could arrive.
@@ -98,13 +98,7 @@ type Accepted = (TcpStream, SocketAddr);
 /// Steps 1 and 2. Returns whether new handshakes are kept out.
 async fn let_in(listener: &Listener, deadline: Instant, take: &mut impl FnMut(Accepted)) -> bool {
     let end = deadline.min(Instant::now() + LIMIT);
-    // The sockets of handshakes that end from now on inherit the filter. It does them no harm: a connection has no
-    // use for a bare SYN.
-    let mut filters = listener
-        .sockets()
-        .map(|socket| socket.attach_filter(&DROP_SYN));
-    let filter = filters.find(Result::is_err).unwrap_or(Ok(()));
-    drop(filters);
+    let filter = listener.sockets().try_for_each(keep_out);
     let finished = match &filter {
         Ok(()) => finish_handshakes(listener, end, take).await,
         Err(error) => Err(io::Error::from(error.kind())),
@@ -114,6 +108,18 @@ async fn let_in(listener: &Listener, deadline: Instant, take: &mut impl FnMut(Ac
         accept_until(listener, end.min(Instant::now() + ROUND_TRIP), take).await;
     }
     filter.is_ok()
+}
+
+/// No new handshakes: the first way that the kernel allows us.
+///
+/// The sockets of handshakes that end from now on inherit the filter. It does them no harm: a connection has no use for a
+/// bare SYN. Newer kernels ask for `CAP_NET_ADMIN` to filter TCP, which containers do not have; then the listener is bound
+/// to the loopback device, which anyone may do (`SO_BINDTODEVICE`, socket(7)): SYNs from elsewhere are refused at once, and
+/// handshakes under way, which are bound to where they came from, go on. Who is on this machine still gets in.
+fn keep_out(socket: &Socket) -> io::Result<()> {
+    socket
+        .attach_filter(&DROP_SYN)
+        .or_else(|_| socket.bind_device(Some(b"lo")))
 }
 
 /// Accepts until no handshake is half open, or those that are take too long. Errs when that cannot be known.

@@ -5,10 +5,9 @@
 //! is a room of its own: [`last_call`](crate::server::last_call).
 
 use std::{
-    future::{Future, poll_fn},
+    future::poll_fn,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
-    pin::pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Instant,
@@ -151,11 +150,34 @@ impl Listener {
         }
     }
 
-    /// Waits until there is a connection, and does not take it.
-    pub(super) async fn arriving(&self) {
+    /// As [`accept`](Self::accept), with a permit that is only asked for once somebody is there: a core with an empty queue
+    /// would keep it from one that has somebody waiting.
+    pub async fn accept_with<P>(&self, permit: impl AsyncFn() -> P) -> (TcpStream, SocketAddr, P) {
+        loop {
+            let retry_at = self.shortage().retry_at();
+            if let Some(at) = retry_at {
+                tokio::time::sleep_until(at.into()).await;
+            }
+            self.knock().await;
+            let permit = permit().await;
+            match self.accept_waiting() {
+                Ok((socket, peer)) => {
+                    self.shortage().over();
+                    return (socket, peer, permit);
+                }
+                // Whoever it was has left.
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => self.shortage().goes_on(&error, Instant::now()),
+            }
+        }
+    }
+
+    /// Waits until somebody may be in a queue.
+    async fn knock(&self) {
         poll_fn(|cx| {
-            let arriving = |queue: &AsyncFd<Socket>| queue.poll_read_ready(cx).is_ready();
-            match self.queues.iter().any(arriving) {
+            let mut queues = self.queues.iter();
+            // An error comes only as the runtime shuts down, and again from who tries to accept.
+            match queues.any(|queue| queue.poll_read_ready(cx).is_ready()) {
                 true => Poll::Ready(()),
                 false => Poll::Pending,
             }
@@ -163,23 +185,15 @@ impl Listener {
         .await;
     }
 
-    /// As [`accept`](Self::accept), but none if there is no connection, or a lack of something.
-    pub(super) async fn accept_now(&self) -> Option<(TcpStream, SocketAddr)> {
-        let retry_at = self.shortage().retry_at();
-        if let Some(at) = retry_at {
-            tokio::time::sleep_until(at.into()).await;
-        }
-        match poll_fn(|cx| Poll::Ready(pin!(self.accept_any()).poll(cx))).await {
-            Poll::Ready(Ok(accepted)) => {
-                self.shortage().over();
-                Some(accepted)
+    /// Who is in a queue by now.
+    fn accept_waiting(&self) -> io::Result<Accepted> {
+        for queue in &self.queues {
+            match queue.try_io(Interest::READABLE, accept_one) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                accepted => return accepted,
             }
-            Poll::Ready(Err(error)) => {
-                self.shortage().goes_on(&error, Instant::now());
-                None
-            }
-            Poll::Pending => None,
         }
+        Err(io::ErrorKind::WouldBlock.into())
     }
 
     async fn accept_any(&self) -> io::Result<Accepted> {

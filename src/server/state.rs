@@ -83,7 +83,7 @@ pub(super) struct State {
     accepted: Instant,
     /// Whether a byte was ever read.
     touched: Cell<bool>,
-    /// Whether the client has closed its half.
+    /// Whether the client has closed its half, or is gone.
     pub(super) ended: Cell<bool>,
     /// When the first byte of a head arrived that is not whole yet.
     head_since: Cell<Option<Instant>>,
@@ -196,6 +196,15 @@ impl State {
     fn end_request(&self) {
         if let Some(request) = self.request.borrow_mut().take() {
             request.complete();
+        }
+    }
+
+    /// The connection ends; a request in flight ends with it.
+    pub(super) fn closed(&self) {
+        if let Some(request) = self.request.borrow_mut().take()
+            && !self.ended.get()
+        {
+            request.cut();
         }
     }
 
@@ -378,7 +387,7 @@ impl State {
     /// Holds the drain as long as a head is on its way, is in the socket's buffer (`buffered`), or may yet come because the
     /// connection is young; lets it go otherwise.
     pub(super) fn update_hold(&self, buffered: bool) {
-        let young = !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG;
+        let young = self.is_young();
         let arriving =
             !self.in_flight() && !self.ended.get() && (self.head_pending() || buffered || young);
         self.held_young.set(young);

@@ -19,9 +19,6 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// The drivers to try: overlay2 is quick, vfs works on any file system.
 const STORAGE: [&str; 2] = ["overlay2", "vfs"];
 
-/// Containers find the limits of their processes here.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
 /// A running dockerd.
 #[derive(Debug)]
 pub(crate) struct Engine {
@@ -164,7 +161,7 @@ impl Engine {
 
     /// Starts a container as anybody would, but for its network: it has a loopback and nothing else.
     pub(crate) fn run(&self, image: &str, command: &[&str]) -> Container<'_> {
-        let mut args = vec!["run", "--detach", "--network=none", "--env=DEBUG=1", image];
+        let mut args = vec!["run", "--detach", "--network=none", image];
         args.extend(command);
         let id = self.docker(&args);
         Container { engine: self, id }
@@ -176,23 +173,25 @@ fn is_root() -> bool {
     fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0)
 }
 
-/// Some machines have no cgroups mounted; then the daemon gets some, and nobody else.
+/// What the daemon mounts, and fails to unmount, is seen by nobody else and goes with it. It shares no containerd with a
+/// daemon of the machine's own, and where no cgroups are mounted, it gets some.
+const IN_A_NAMESPACE: &str = r#"
+mkdir -p /run/containerd && mount -t tmpfs tmpfs /run/containerd || exit
+grep -q ' /sys/fs/cgroup' /proc/self/mounts || mount -t cgroup2 cgroup2 /sys/fs/cgroup || exit
+exec dockerd "$@"
+"#;
+
 fn dockerd() -> Command {
-    let is_mounted = |line: &str| {
-        line.split(' ')
-            .nth(1)
-            .is_some_and(|path| path.starts_with(CGROUPS))
-    };
-    if fs::read_to_string("/proc/self/mounts")
-        .unwrap_or_default()
-        .lines()
-        .any(is_mounted)
-    {
-        return Command::new("dockerd");
-    }
-    let script = format!("mount -t cgroup2 cgroup2 {CGROUPS} && exec dockerd \"$@\"");
     let mut command = Command::new("unshare");
-    command.args(["--mount", "sh", "-c", &script, "dockerd"]);
+    command.args([
+        "--mount",
+        "--propagation",
+        "private",
+        "sh",
+        "-c",
+        IN_A_NAMESPACE,
+        "dockerd",
+    ]);
     command
 }
 

@@ -53,7 +53,6 @@ fn docker_stop_under_load_costs_no_request() {
     let took = stop.elapsed();
     let tally = load.end();
 
-    eprintln!("{}", container.logs());
     eprintln!("docker stop took {took:?}: {tally:?}");
     assert_eq!(tally.failed, Vec::<String>::new());
     assert_eq!(

@@ -1,5 +1,10 @@
 //! End to end: the real executable, a real child, real sockets.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test that cannot go on says where, and what it had"
+)]
+
 // The executable, its app, its log, a client: what all others stand on.
 #[allow(
     dead_code,
@@ -40,6 +45,18 @@ mod proxy_clocks;
 
 // What is no request that may be passed on, and what looks odd and is one.
 mod proxy_refusals;
+
+// Those beyond MAX_CONNECTIONS.
+mod limit;
+
+// What could be lost between two steps of a stop.
+mod losses;
+
+// The same stops as PID 1 (M25, M30, M31, M33).
+mod pid_1;
+
+// A real Puma.
+mod puma;
 
 // Which fields pass, in which direction, and which are ours: hop-by-hop, X-Forwarded-*, ids and clocks.
 mod proxy_headers;

@@ -495,3 +495,22 @@ fn m25_an_app_that_is_gone_at_the_same_moment_leaves_its_status_and_503() {
         assert!(!thrust.logs().contains("panicked"), "{}", thrust.logs());
     }
 }
+
+#[test]
+fn m21_on_a_terminal_the_second_ctrl_c_forces_and_the_third_kills() {
+    let mut thrust = Thrust::builder()
+        .terminal()
+        .app(["--on-term", "ignore"])
+        .start();
+    let _waiting = thrust.wait_at_gate("g");
+    thrust.type_on_terminal("\x03");
+    thrust.wait_for("draining");
+    thrust.assert_no("drain finished", millis(350));
+    thrust.type_on_terminal("\x03");
+    assert_eq!(thrust.wait_for("drain finished").field("reason"), "forced");
+    // The app had both from the terminal.
+    thrust.wait_for_nth_child_line(1, "signal SIGINT");
+    assert!(!thrust.has("relaying signal"));
+    thrust.type_on_terminal("\x03");
+    assert_eq!(thrust.wait_exit(PATIENCE), 137);
+}

@@ -28,10 +28,19 @@ const APP: &str = "LAST_CALL_APP";
 /// Thrust under test, killed when the test fails.
 struct Front(Child);
 
+/// The words before the executable's that take from it what no container has.
+const UNPRIVILEGED: [&str; 3] = [
+    "setpriv",
+    "--bounding-set=-net_admin",
+    "--inh-caps=-net_admin",
+];
+
 impl Front {
-    fn spawn() -> Self {
+    fn spawn(before: &[&str]) -> Self {
         let app = std::env::current_exe().unwrap();
-        let front = Command::new(env!("CARGO_BIN_EXE_thrust"))
+        let mut words = before.iter().copied().chain([env!("CARGO_BIN_EXE_thrust")]);
+        let front = Command::new(words.next().unwrap())
+            .args(words)
             .arg(app)
             .args(["executable::app", "--exact", "--nocapture"])
             .env(APP, "1")
@@ -70,12 +79,21 @@ impl Drop for Front {
 
 #[test]
 fn ten_stops_of_the_executable_reset_nobody() {
+    ten_stops(&[]);
+}
+
+#[test]
+fn ten_stops_without_the_privilege_to_filter_reset_nobody() {
+    ten_stops(&UNPRIVILEGED);
+}
+
+fn ten_stops(before: &'static [&str]) {
     let Some(link) = DelayLink::or_skip(ROUND_TRIP) else {
         return;
     };
     let mut sum = Tally::default();
     for _ in 0..10 {
-        let tally = stop(&link);
+        let tally = stop(&link, before);
         eprintln!("executable: {tally}");
         sum.add(tally);
     }
@@ -84,8 +102,9 @@ fn ten_stops_of_the_executable_reset_nobody() {
     assert!(!sum.refused.is_empty(), "no client came after the close");
 }
 
-fn stop(link: &DelayLink) -> Tally {
-    let mut front = link.front.spawn(Front::spawn).join().unwrap();
+fn stop(link: &DelayLink, before: &'static [&str]) -> Tally {
+    let front = link.front.spawn(move || Front::spawn(before));
+    let mut front = front.join().unwrap();
     let target = SocketAddr::from((FRONT, HTTP_PORT));
     let load = Load::default();
     let clients = link.clients.spawn({

@@ -85,7 +85,8 @@ fn pipelines(load: &Load, mut chance: Chance) -> Report {
     perform(|account| {
         let used = used(load, account)?;
         around_the_signal(load, &mut chance);
-        two(load, used, [Ask::quick(&mut chance), Ask::hello()], account);
+        let asks = [Ask::quick(&mut chance), Ask::hello()];
+        two(load, used, &asks, account);
         Some(())
     })
 }
@@ -135,14 +136,14 @@ fn pipelines_behind_a_long_body(load: &Load, mut chance: Chance) -> Report {
     })
 }
 
-fn two(load: &Load, kept: Kept, asks: [Ask; 2], account: &mut Account) {
+fn two(load: &Load, kept: Kept, asks: &[Ask; 2], account: &mut Account) {
     let Kept { mut client, reused } = kept;
     let both = asks.each_ref().map(|ask| ask.pieces[0].clone()).concat();
     let began = Instant::now();
     let sent = client.try_send(both);
     let mut kept = Some(Kept { client, reused });
     let mut sent = Some(sent);
-    for wanted in &asks {
+    for wanted in asks {
         let Some(Kept { mut client, reused }) = kept.take() else {
             return;
         };

@@ -96,9 +96,9 @@ pub(crate) fn web_socket(load: &Load, mut chance: Chance) -> Report {
         }
         match client.try_line() {
             Ok(heard) if heard == said => account.served += 1,
-            // The app's last words. What was on its way to it is lost with it.
+            // The app's last words. What was on its way to it is lost with it, or still echoed by another thread.
             Ok(heard) if heard == GOODBYE_LINE => match client.rest() {
-                (rest, End::Eof) if rest.is_empty() => break Ok(()),
+                (rest, End::Eof) if rest.is_empty() || rest == said.as_bytes() => break Ok(()),
                 (_, end) => break Err(end),
             },
             Ok(heard) => account.lose(format!("a WebSocket that echoed {heard:?} for {said:?}")),

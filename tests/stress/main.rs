@@ -1,4 +1,8 @@
 //! Restarts under load: nobody loses a request.
+#![expect(
+    clippy::unwrap_used,
+    reason = "a test program: what cannot fail here fails the test"
+)]
 
 // The executable, its app, its log, a client: the toolbox of the end-to-end tests.
 #[allow(
@@ -30,6 +34,8 @@ mod request;
 // One start, one stop, and what it cost whom.
 mod run;
 
+use std::env;
+
 use run::{Settings, restart};
 
 /// The load that a stop must survive.
@@ -41,12 +47,12 @@ fn twenty_restarts_under_load_lose_no_request() {
     });
 }
 
-/// The same for longer: `cargo test --test stress -- --ignored --nocapture`.
+/// The same for longer: `STRESS_RUNS=500 cargo test --test stress -- --ignored --nocapture`.
 #[test]
 #[ignore = "takes minutes; for whoever changes how a stop works"]
 fn two_hundred_restarts_under_load_lose_no_request() {
     restart(&Settings {
-        runs: 200,
+        runs: env::var("STRESS_RUNS").map_or(200, |runs| runs.parse().unwrap()),
         ..Settings::from_env()
     });
 }
