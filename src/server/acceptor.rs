@@ -7,7 +7,7 @@ use std::{
     net::{SocketAddr, TcpStream},
     num::NonZeroUsize,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -17,6 +17,9 @@ use super::{
     listener::{Listener, Queue},
 };
 use crate::drain::{Admitted, Gate};
+
+/// How long the cores may take to give their queues back; each does at its next turn.
+const GIVE_BACK: Duration = Duration::from_secs(1);
 
 /// What a core is sent.
 #[derive(Debug)]
@@ -174,9 +177,11 @@ impl Acceptor {
         let (orders, backs): (Vec<_>, Vec<_>) = shares.into_iter().unzip();
         drop(orders);
         let mut queues = Vec::new();
+        let until = Instant::now() + GIVE_BACK;
         for back in backs {
-            // A core that has ended has closed its queue.
-            queues.extend(back.await);
+            // A core that has ended has closed its queue; one that is stuck must not keep the stop.
+            let back = tokio::time::timeout_at(until.into(), back).await;
+            queues.extend(back.into_iter().flatten());
         }
         let mut accepted_late = 0;
         match Listener::join(queues) {

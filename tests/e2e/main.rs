@@ -46,6 +46,9 @@ mod proxy_clocks;
 // What is no request that may be passed on, and what looks odd and is one.
 mod proxy_refusals;
 
+// Those beyond MAX_CONNECTIONS.
+mod limit;
+
 // What could be lost between two steps of a stop.
 mod losses;
 

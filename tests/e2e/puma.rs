@@ -33,9 +33,11 @@ fn puma(arguments: &[&str]) -> Option<Builder> {
     Some(Thrust::builder().tcp().command(command))
 }
 
-/// One process, and what follows a signal in its log or its fate.
+/// Started, and so far that Puma itself heeds signals; it listens before it does.
 fn started(arguments: &[&str]) -> Option<Thrust> {
-    puma(arguments).map(Builder::start)
+    let thrust = puma(arguments)?.start();
+    thrust.wait_for_child_line("Use Ctrl-C to stop");
+    Some(thrust)
 }
 
 #[test]
