@@ -117,3 +117,92 @@ impl Server {
         let _ = tokio::time::timeout_at(deadline.into(), ended).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        io::{Read, Write},
+        net::TcpStream,
+        time::Instant,
+    };
+
+    use super::{last_call::Patience, listener::Bound, *};
+    use crate::{
+        drain::{Drain, Ended, Kind, Stage},
+        handler::{Body, Request, Response},
+    };
+
+    /// Falls over where the path says so.
+    struct Stumbles;
+
+    impl Handler for Stumbles {
+        async fn handle(&self, request: Box<Request>) -> Response {
+            match request.head.uri.path() {
+                "/at-once" => panic!("as asked"),
+                "/later" => {
+                    tokio::task::yield_now().await;
+                    panic!("as asked")
+                }
+                _ => Response::new(Body::from("fine")),
+            }
+        }
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            http_port: 0,
+            idle_timeout: None,
+            read_timeout: None,
+            write_timeout: None,
+            max_connections: None,
+            log_refused: false,
+        }
+    }
+
+    fn ask(client: &mut TcpStream, path: &str) -> String {
+        let head = format!("GET {path} HTTP/1.1\r\nhost: a\r\n\r\n");
+        client.write_all(head.as_bytes()).unwrap();
+        let mut heard = vec![0; 1024];
+        let length = client.read(&mut heard).unwrap();
+        String::from_utf8_lossy(&heard[..length]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_panic_ends_its_connection_and_nothing_else() {
+        let settings = settings();
+        let (drain, seeds) = Drain::new(1);
+        let server = Server::start(&settings, seeds, |_| Stumbles).unwrap();
+        let listener = Bound::at(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = listener.listen().unwrap();
+        let address = listener.local_addr();
+        let acceptor = server.open(listener, drain.gate(), &settings);
+        let clients = std::thread::spawn(move || {
+            let mut survivor = TcpStream::connect(address).unwrap();
+            assert!(ask(&mut survivor, "/").ends_with("fine"));
+            for path in ["/at-once", "/later"] {
+                let mut client = TcpStream::connect(address).unwrap();
+                assert_eq!(ask(&mut client, path), "", "an end, and no reset");
+            }
+            assert!(ask(&mut survivor, "/").ends_with("fine"));
+            survivor
+        });
+        let survivor = tokio::task::spawn_blocking(|| clients.join().unwrap()).await;
+        let deadline = Instant::now() + Duration::from_secs(10);
+        drain.enter(Stage::Leaving);
+        acceptor.close(deadline, Patience::RoundTrip).await;
+        assert_eq!(drain.drained(deadline).await, Ended::Done);
+        drain.enter(Stage::Cut);
+        drain
+            .closed(&[Kind::Connection, Kind::Request, Kind::Arriving])
+            .await;
+        let began = Instant::now();
+        server.join(deadline).await;
+        assert!(
+            began.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            began.elapsed()
+        );
+        assert_eq!(drain.tally().cut(), 0);
+        drop(survivor);
+    }
+}
