@@ -57,10 +57,10 @@ impl App {
 
     /// Tells the cores.
     pub fn set(&self, state: AppState) {
-        self.0
-            .booting
-            .store(state == AppState::Booting, Ordering::Release);
+        let booting = state == AppState::Booting;
+        // First: a request that is not held any more looks here at once.
         self.0.state.send_replace(state);
+        self.0.booting.store(booting, Ordering::Release);
     }
 
     /// Says that a stop has begun: whatever the app no longer answers is 503 from here on, not 502.
@@ -124,5 +124,28 @@ pub(super) struct Held(Arc<Shared>);
 impl Drop for Held {
     fn drop(&mut self) {
         self.0.held.fetch_sub(1, Ordering::AcqRel);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Barrier, thread};
+
+    use super::*;
+
+    #[test]
+    fn who_is_told_that_it_has_booted_finds_it() {
+        for _ in 0..2_000 {
+            let (app, start) = (App::new(|| {}), Barrier::new(2));
+            thread::scope(|scope| {
+                scope.spawn(|| {
+                    start.wait();
+                    app.set(AppState::Found(Address::Tcp(([127, 0, 0, 1], 1).into())));
+                });
+                start.wait();
+                while app.is_booting() {}
+                assert!(app.address().is_some());
+            });
+        }
     }
 }

@@ -181,8 +181,9 @@ impl Service {
                 None
             }
             Heard::Stop { signal, terminal } => {
+                let event = self.on_stop(signal, terminal);
                 tracing::info!(signal = %Name(signal), terminal, "signal received");
-                Some(self.on_stop(signal, terminal))
+                Some(event)
             }
         }
     }
@@ -200,6 +201,8 @@ impl Service {
             step: now,
         };
         self.stop.get_or_insert(stop);
+        // Before anybody is told: who reads of the signal finds it in force.
+        self.leave();
         match verdict {
             Verdict::Stop(_) => Event::Stop {
                 delay: self.is_delayed(),

@@ -1,10 +1,5 @@
 //! End to end: the real executable, a real child, real sockets.
 
-#![expect(
-    clippy::unwrap_used,
-    reason = "a test that cannot go on says where, and what it had"
-)]
-
 // The executable, its app, its log, a client: what all others stand on.
 #[allow(
     dead_code,
