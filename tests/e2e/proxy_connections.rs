@@ -68,8 +68,8 @@ fn a_refusal_in_a_pipeline_answers_those_before_it() {
     assert_eq!(client.response().status, 200);
     assert_eq!(client.response().status, 400);
     assert_eq!(client.end(), End::Eof);
-    assert_eq!(thrust.count_child_lines("request GET"), 1);
     assert_eq!(thrust.stop(), 143);
+    assert_eq!(thrust.count_child_lines("request GET"), 1);
 }
 
 #[test]
