@@ -5,9 +5,11 @@ use std::{
     thread::{self, JoinHandle},
 };
 
-use crate::support::{Client, End, PATIENCE, QUIET, Thrust, millis, resident_memory_of, seconds};
+use crate::support::{AppConnection, Client, End, PATIENCE, QUIET, Thrust, resident_memory_of};
 
 const LARGE: usize = 100_000_000;
+
+const PIECE: [u8; 100_000] = [b'x'; 100_000];
 
 /// What both buffers of both sockets, and ours, may hold of a stream that nobody reads; the rest waits at its source.
 const SOME: u64 = 6_000_000;
@@ -586,6 +588,36 @@ fn pieces_of_an_upload_are_passed_on_at_once() {
     }
 }
 
+/// Where a slow machine has time to copy.
+fn played_for_long() -> Thrust {
+    Thrust::builder()
+        .tcp()
+        .env("THRUSTER_UPSTREAM_IDLE_TIMEOUT", "60")
+        .played()
+        .start()
+}
+
+/// A client and its connection to the app, after a megabyte each way: what is ever kept has been allocated.
+fn warm(thrust: &Thrust) -> (Client, AppConnection) {
+    let body = "x".repeat(1_000_000);
+    let mut client = thrust.connect();
+    client.send_head(
+        "POST",
+        "/warm",
+        &format!("content-length: {}\r\n", body.len()),
+    );
+    let sending = send_all(&client, body.clone().into_bytes());
+    let (mut app, _) = thrust.app().request();
+    app.discard(body.len());
+    let answering = thread::spawn(move || {
+        app.answer(&body);
+        app
+    });
+    assert_eq!(client.response().status, 200);
+    assert!(sending.join().expect("no panic"));
+    (client, answering.join().expect("no panic"))
+}
+
 /// How much Thrust has grown since `before`, in bytes.
 fn grown(thrust: &Thrust, before: u64) -> u64 {
     resident_memory_of(thrust.pid()).saturating_sub(before)
@@ -593,67 +625,102 @@ fn grown(thrust: &Thrust, before: u64) -> u64 {
 
 #[test]
 fn a_client_that_does_not_read_costs_little_memory() {
-    for target in [
-        format!("/bytes?n={LARGE}"),
-        format!("/chunked?n={}&size=100000", LARGE / 100_000),
-    ] {
-        let thrust = Thrust::builder().start();
-        let mut client = thrust.connect();
-        client.get("/bytes?n=1000000");
+    for chunked in [false, true] {
+        let thrust = played_for_long();
+        let (mut client, mut app) = warm(&thrust);
         let before = resident_memory_of(thrust.pid());
-        client.send_get(&target);
-        thrust.wait_for_nth_child_line(1, "request GET");
-        // Whoever could take it all has done so by now.
-        thrust.assert_no("drain", millis(700));
+        client.send_get("/large");
+        app.request();
+        app.send(match chunked {
+            false => format!("HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n"),
+            true => format!("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{LARGE:x}\r\n"),
+        });
+        app.write_patience(QUIET);
+        let mut sent = 0;
+        while let Some(taken) = app.try_send(&PIECE) {
+            sent += taken;
+            assert!(sent < LARGE / 2, "somebody keeps it all");
+        }
         let grown = grown(&thrust, before);
         assert!(grown < SOME, "{grown} bytes");
         // It is all there once it is read.
+        app.write_patience(PATIENCE);
+        let sending = thread::spawn(move || {
+            app.send(vec![b'x'; LARGE - sent]);
+            app.send(if chunked { "\r\n0\r\n\r\n" } else { "" });
+        });
         assert_eq!(client.response().body.len(), LARGE);
-        thrust.wait_for_nth_child_line(1, "done GET");
+        sending.join().unwrap();
     }
 }
 
 #[test]
 fn an_app_that_does_not_read_costs_little_memory() {
-    for fields in [
-        format!("content-length: {LARGE}\r\n"),
-        "transfer-encoding: chunked\r\n".into(),
-    ] {
-        let thrust = Thrust::builder().start();
-        let mut client = thrust.connect();
-        client.post("/upload", &vec![b'x'; 1_000_000]);
+    for chunked in [false, true] {
+        let thrust = played_for_long();
+        let (mut client, mut app) = warm(&thrust);
         let before = resident_memory_of(thrust.pid());
-        client.send_head("POST", "/upload?gate=g", &fields);
-        let mut wire = vec![b'x'; LARGE];
-        if fields.contains("chunked") {
-            wire.splice(..0, format!("{LARGE:x}\r\n").into_bytes());
-            wire.extend(b"\r\n0\r\n\r\n");
+        client.send_head(
+            "POST",
+            "/large",
+            &match chunked {
+                false => format!("content-length: {LARGE}\r\n"),
+                true => "transfer-encoding: chunked\r\n".into(),
+            },
+        );
+        if chunked {
+            client.send(format!("{LARGE:x}\r\n"));
         }
-        let sending = send_all(&client, wire);
-        thrust.wait_for_child_line("waiting g");
-        thrust.assert_no("drain", millis(700));
+        app.request();
+        client.stream().set_write_timeout(Some(QUIET)).unwrap();
+        let mut sent = 0;
+        while let Ok(taken) = client.stream().write(&PIECE) {
+            sent += taken;
+            assert!(sent < LARGE / 2, "somebody keeps it all");
+        }
         let grown = grown(&thrust, before);
         assert!(grown < SOME, "{grown} bytes");
-        assert!(!sending.is_finished(), "somebody keeps it all");
-        thrust.open_gate("g");
-        assert!(client.response().text().starts_with(&format!("{LARGE} ")));
+        // It all arrives once it is read.
+        client.stream().set_write_timeout(Some(PATIENCE)).unwrap();
+        let mut rest = vec![b'x'; LARGE - sent];
+        if chunked {
+            rest.extend(b"\r\n0\r\n\r\n");
+        }
+        let sending = send_all(&client, rest);
+        if chunked {
+            app.discard_until("\r\n0\r\n\r\n");
+        } else {
+            app.discard(LARGE);
+        }
+        app.answer("got it");
+        assert_eq!(client.response().text(), "got it");
         assert!(sending.join().unwrap());
     }
 }
 
 #[test]
 fn a_large_body_that_everybody_reads_costs_little_memory_either() {
-    let mut thrust = Thrust::builder().tcp().start();
-    let mut client = thrust.connect().patience(seconds(60));
-    client.get("/bytes?n=1000000");
+    let thrust = played_for_long();
+    let (mut client, mut app) = warm(&thrust);
     let before = resident_memory_of(thrust.pid());
-    assert_eq!(client.get(&format!("/bytes?n={LARGE}")).body.len(), LARGE);
-    client.send_head("POST", "/upload", &format!("content-length: {LARGE}\r\n"));
+    client.send_get("/down");
+    app.request();
+    let sending = thread::spawn(move || {
+        app.send(format!(
+            "HTTP/1.1 200 OK\r\ncontent-length: {LARGE}\r\n\r\n"
+        ));
+        app.send(vec![b'x'; LARGE]);
+        app
+    });
+    assert_eq!(client.response().body.len(), LARGE);
+    let mut app = sending.join().unwrap();
+    client.send_head("POST", "/up", &format!("content-length: {LARGE}\r\n"));
     let sending = send_all(&client, vec![b'x'; LARGE]);
-    assert!(client.response().text().starts_with(&format!("{LARGE} ")));
+    app.request();
+    app.discard(LARGE);
+    app.answer("got it");
+    assert_eq!(client.response().text(), "got it");
     assert!(sending.join().unwrap());
     let grown = grown(&thrust, before);
     assert!(grown < SOME, "{grown} bytes");
-    drop(client);
-    assert_eq!(thrust.stop(), 143);
 }

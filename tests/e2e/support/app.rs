@@ -176,6 +176,30 @@ impl AppConnection {
         self.buffer.drain(..length).collect()
     }
 
+    /// Takes what comes up to the end of `needle`, and throws it away.
+    #[track_caller]
+    pub(crate) fn discard_until(&mut self, needle: &str) {
+        while !self
+            .buffer
+            .windows(needle.len())
+            .any(|window| window == needle.as_bytes())
+        {
+            let keep = self.buffer.len().saturating_sub(needle.len());
+            self.buffer.drain(..keep);
+            self.fill()
+                .unwrap_or_else(|end| panic!("{end:?} before {needle:?}"));
+        }
+        self.read_until(needle);
+    }
+
+    /// Takes the next `length` bytes and throws them away.
+    #[track_caller]
+    pub(crate) fn discard(&mut self, mut length: usize) {
+        while length > 0 {
+            length -= self.read(length.min(64 * 1024)).len();
+        }
+    }
+
     #[track_caller]
     pub(crate) fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.socket

@@ -20,7 +20,7 @@ pub(crate) use lock::alone;
 pub(crate) use port::ReservedPort;
 pub(crate) use process::{
     children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
-    resident_memory_of, signals_of, state_of, voluntary_switches_of, zombies_below,
+    resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
 };
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 

@@ -129,6 +129,25 @@ pub(crate) fn voluntary_switches_of(pid: u32) -> u64 {
     switches.sum()
 }
 
+/// How many bytes that came from `peer` wait in the socket of the server on `port`; none once nobody holds it.
+pub(crate) fn unread(port: u16, peer: u16) -> Option<u64> {
+    let tables = ["tcp", "tcp6"].map(|table| fs::read_to_string(format!("/proc/net/{table}")));
+    let ends_in = |address: &str, port: u16| address.ends_with(&format!(":{port:04X}"));
+    tables
+        .iter()
+        .flatten()
+        .flat_map(|table| table.lines())
+        .find_map(|line| {
+            let words: Vec<_> = line.split_whitespace().collect();
+            let [_, local, remote, _, queues, ..] = words[..] else {
+                return None;
+            };
+            let ours = ends_in(local, port) && ends_in(remote, peer);
+            let (_, received) = queues.split_once(':').filter(|_| ours)?;
+            u64::from_str_radix(received, 16).ok()
+        })
+}
+
 /// How much of its memory is in RAM, in bytes.
 pub(crate) fn resident_memory_of(pid: u32) -> u64 {
     let status = fs::read_to_string(proc(pid, "status")).unwrap_or_default();
