@@ -9,7 +9,7 @@ use crate::support::{AppConnection, Client, End, PATIENCE, QUIET, Thrust, reside
 
 const LARGE: usize = 100_000_000;
 
-const PIECE: [u8; 100_000] = [b'x'; 100_000];
+static PIECE: [u8; 100_000] = [b'x'; 100_000];
 
 /// What both buffers of both sockets, and ours, may hold of a stream that nobody reads; the rest waits at its source.
 const SOME: u64 = 6_000_000;
