@@ -45,7 +45,7 @@ impl Service {
     }
 
     /// From here on every response says `Connection: close`.
-    fn leave(&self) {
+    pub(super) fn leave(&self) {
         self.app.stops();
         if !self.budget.is_patient() {
             self.drain.do_not_wait();

@@ -38,21 +38,11 @@ use std::env;
 
 use run::{Settings, restart};
 
-/// The load that a stop must survive.
+/// The load that a stop must survive; for longer: `STRESS_RUNS=200 cargo test --test stress -- --nocapture`.
 #[test]
 fn twenty_restarts_under_load_lose_no_request() {
     restart(&Settings {
-        runs: 20,
-        ..Settings::from_env()
-    });
-}
-
-/// The same for longer: `STRESS_RUNS=500 cargo test --test stress -- --ignored --nocapture`.
-#[test]
-#[ignore = "takes minutes; for whoever changes how a stop works"]
-fn two_hundred_restarts_under_load_lose_no_request() {
-    restart(&Settings {
-        runs: env::var("STRESS_RUNS").map_or(200, |runs| runs.parse().unwrap()),
+        runs: env::var("STRESS_RUNS").map_or(20, |runs| runs.parse().unwrap()),
         ..Settings::from_env()
     });
 }
