@@ -69,9 +69,14 @@ pub(super) fn parse(
     buffer.advance(length);
     let status = StatusCode::from_u16(status).map_err(|_| BadHead)?;
     let (framing, certain) = framing(status, method, minor, &headers)?;
-    if framing == Framing::Chunked && !certain {
+    match framing {
         // The chunks decide; whoever believed the length would read something else (RFC 9112 section 6.3).
-        headers.remove(header::CONTENT_LENGTH);
+        Framing::Chunked if !certain => drop(headers.remove(header::CONTENT_LENGTH)),
+        // Said once, as everybody understands it.
+        Framing::Length(length) if !certain => {
+            headers.insert(header::CONTENT_LENGTH, length.into());
+        }
+        _ => {}
     }
     let keep_alive = certain && framing != Framing::UntilClose && keeps_alive(minor, &headers);
     Ok(Some(Head {
@@ -134,15 +139,19 @@ fn framing(
         return Ok((Framing::UntilClose, true));
     };
     let length = parse_length(first).ok_or(BadHead)?;
-    if lengths.any(|other| parse_length(other) != Some(length)) {
-        return Err(BadHead);
+    let mut certain = !first.as_bytes().contains(&b',');
+    for other in lengths {
+        certain = false;
+        if parse_length(other) != Some(length) {
+            return Err(BadHead);
+        }
     }
     let framing = if length == 0 {
         Framing::Empty
     } else {
         Framing::Length(length)
     };
-    Ok((framing, true))
+    Ok((framing, certain))
 }
 
 /// `5`, and `5, 5` (RFC 9110 section 8.6 lets a recipient fold equal values), but not `+5`.
@@ -209,9 +218,12 @@ mod tests {
             ("Content-Length: 0\r\n", Some((Framing::Empty, true))),
             (
                 "Content-Length: 5\r\nContent-Length: 5\r\n",
-                Some((Framing::Length(5), true)),
+                Some((Framing::Length(5), false)),
             ),
-            ("Content-Length: 5, 5\r\n", Some((Framing::Length(5), true))),
+            (
+                "Content-Length: 5, 5\r\n",
+                Some((Framing::Length(5), false)),
+            ),
             ("Content-Length: 5\r\nContent-Length: 6\r\n", None),
             ("Content-Length: +5\r\n", None),
             ("Content-Length: \r\n", None),

@@ -72,6 +72,24 @@ fn a_body_in_chunks_stays_in_chunks_both_ways() {
 }
 
 #[test]
+fn a_length_that_the_app_says_twice_is_said_once() {
+    let thrust = played();
+    for lines in [
+        "content-length: 5, 5\r\n",
+        "content-length: 5\r\ncontent-length: 5\r\n",
+    ] {
+        let mut client = thrust.connect();
+        client.send_get("/");
+        let (mut app, _) = thrust.app().request();
+        app.send(format!("HTTP/1.1 200 OK\r\n{lines}\r\nhello"));
+        let response = client.response();
+        assert_eq!(response.field("content-length").as_deref(), Some("5"));
+        assert_eq!(response.text(), "hello");
+        assert_ne!(app.end(), End::Timeout, "not to be trusted with another");
+    }
+}
+
+#[test]
 fn a_request_says_how_long_it_is() {
     let thrust = played();
     let cases: [(&str, &str, Option<&str>, Option<&str>); 6] = [
