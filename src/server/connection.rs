@@ -87,7 +87,8 @@ impl<H: Handler + 'static> Connection<H> {
                 // What looked idle to us has the beginning of a head in hyper's buffer.
                 Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => {}
                 Leave::Park => {
-                    ahead.clear();
+                    // Not just cleared: even an empty slice keeps hyper's buffer.
+                    ahead = Bytes::new();
                     self.core.memory.parked();
                 }
                 Leave::Done => {

@@ -10,8 +10,11 @@ use tokio::task::spawn_local;
 /// So many connections must have been parked for it to be worth while: about 10 KiB each.
 const CROWD: usize = 1_000;
 
-/// How long things must have been going on before it is done, and how often at most.
-const REST: Duration = Duration::from_secs(2);
+/// For so long nobody else must have been parked: the crowd has gone quiet.
+const REST: Duration = Duration::from_secs(1);
+
+/// How many rests are waited for it to go quiet.
+const PATIENCE: usize = 5;
 
 /// Counts the connections that were parked.
 #[derive(Debug, Default)]
@@ -26,14 +29,22 @@ impl Memory {
         self.parked.set(parked);
         if parked == CROWD {
             let memory = self.clone();
-            spawn_local(async move {
-                tokio::time::sleep(REST).await;
-                memory.parked.set(0);
-                // Not on a core: it takes milliseconds.
-                if let Err(error) = std::thread::Builder::new().spawn(give_back) {
-                    tracing::debug!(%error, "memory is not given back");
-                }
-            });
+            spawn_local(async move { memory.give_back_when_quiet().await });
+        }
+    }
+
+    async fn give_back_when_quiet(&self) {
+        for _ in 0..PATIENCE {
+            let before = self.parked.get();
+            tokio::time::sleep(REST).await;
+            if self.parked.get() == before {
+                break;
+            }
+        }
+        self.parked.set(0);
+        // Not on a core: it takes milliseconds.
+        if let Err(error) = std::thread::Builder::new().spawn(give_back) {
+            tracing::debug!(%error, "memory is not given back");
         }
     }
 }
