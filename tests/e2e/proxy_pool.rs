@@ -110,12 +110,12 @@ fn an_idle_connection_is_closed_after_the_idle_timeout() {
             .env("THRUSTER_UPSTREAM_IDLE_TIMEOUT", timeout.to_string())
             .played()
             .start();
+        let begun = Instant::now();
         let (mut client, mut app) = with_an_idle_connection(&thrust);
-        let idle = Instant::now();
         assert_eq!(app.end(), End::Eof);
-        let took = idle.elapsed();
+        let took = begun.elapsed();
         assert!(
-            took > seconds(timeout) - millis(50) && took < seconds(timeout + 1),
+            took >= seconds(timeout) && took < seconds(timeout) + millis(1_500),
             "{took:?}"
         );
         client.send_get("/next");
