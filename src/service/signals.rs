@@ -150,7 +150,7 @@ mod tests {
     use std::time::Duration;
 
     use nix::sys::{
-        signal::{Signal, kill, raise},
+        signal::{Signal, raise},
         wait::waitpid,
     };
 
@@ -232,8 +232,9 @@ mod tests {
             return;
         }
         let mut signals = Signals::install().unwrap();
+        // To this thread, so that each is handled when the call returns.
         for signal in [Signal::SIGINT, Signal::SIGCHLD, Signal::SIGCHLD] {
-            kill(getpid(), signal).unwrap();
+            raise(signal).unwrap();
         }
         assert_eq!(soon(&mut signals).await, Heard::Child);
         let (signal, terminal) = (libc::SIGINT, false);
