@@ -47,14 +47,18 @@
 //! | [`server`] | connections: listen, accept, clocks, the last call; knows no requests |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
+//! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
+//! | [`content`] | what HTTP says about content: codings, validators, preconditions, ranges; pure |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
+pub mod cache;
 pub mod config;
+pub mod content;
 pub mod drain;
 pub mod handler;
 pub mod http1;

@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "drain", "journal", "target",
+            "config", "server", "proxy", "upstream", "cache", "drain", "journal", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -27,19 +27,30 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &[
             "server::Settings",
             "proxy::Settings",
+            "proxy::CompressionSettings",
+            "proxy::FileSettings",
             "upstream::Settings",
+            "cache::Settings",
+            "content::Coding",
             "target",
         ],
     ),
     // FLOOR 2: two rooms that never meet.
     ("server", &["handler", "drain", "http1::BodyError"]),
-    ("proxy", &["handler", "drain", "http1", "journal", "target"]),
+    (
+        "proxy",
+        &[
+            "cache", "content", "handler", "drain", "http1", "journal", "target",
+        ],
+    ),
     // FLOOR 1
+    ("cache", &["content"]),
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
     ("handler", &["http1"]),
     ("http1", &["drain", "target"]),
+    ("content", &[]),
     ("drain", &[]),
     ("journal", &[]),
     ("target", &[]),

@@ -7,8 +7,9 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        ConnectPort, Count, Host, Limit, ListenPort, Page, Remap, Seconds, Signal, Size,
-        SocketPath, Switch, UrlPath, Var,
+        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Host, Limit,
+        ListenPort, MediaTypes, Page, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
+        Var,
     },
 };
 
@@ -22,6 +23,12 @@ pub(super) struct Env {
     pub(super) http_write_timeout: Var<Limit>,
     pub(super) max_request_body: Var<Size>,
     pub(super) bad_gateway_page: Var<Page>,
+    pub(super) cache_size: Var<Bytes>,
+    pub(super) max_cache_item_size: Var<Bytes>,
+    pub(super) gzip_compression_enabled: Var<Switch>,
+    pub(super) gzip_compression_disable_on_auth: Var<Switch>,
+    pub(super) gzip_compression_jitter: Var<Amount>,
+    pub(super) x_sendfile_enabled: Var<Switch>,
     pub(super) forward_headers: Var<Switch>,
     pub(super) log_requests: Var<Switch>,
     pub(super) debug: Var<Switch>,
@@ -39,6 +46,13 @@ pub(super) struct Env {
     pub(super) upstream_connect_timeout: Var<Limit>,
     pub(super) upstream_response_timeout: Var<Limit>,
     pub(super) upstream_idle_timeout: Var<Seconds>,
+    pub(super) cache_require_public: Var<Switch>,
+    pub(super) compression_encodings: Var<Codings>,
+    pub(super) gzip_compression_except_content_types: Option<Var<MediaTypes>>,
+    pub(super) sendfile_root: Option<Var<Directory>>,
+    pub(super) accel_mapping: Option<Var<AccelMapping>>,
+    pub(super) public_files_enabled: Var<Switch>,
+    pub(super) public_path: Var<Directory>,
     pub(super) max_connections: Var<Count>,
 }
 
@@ -114,7 +128,8 @@ mod tests {
         fn what_a_row_accepts_its_field_reads(
             value in prop_oneof![
                 Just(String::new()), "[0-9]{1,20}", "[0-9]{1,5} ?[kmg]b", "[tf01]", "(sig)?term", "[0-9]{1,3}:[0-9]{1,3}",
-                "/[a-z]{0,120}", "[a-z.]{1,9}", "\\PC*"
+                "/[a-z]{0,120}", "[a-z.]{1,9}", "(zstd|br|gzip)(,(zstd|br|gzip))?", "[a-z]/[a-z](, [a-z]/)?",
+                "/[a-z]?/?=/[a-z]/?", "\\PC*"
             ],
         ) {
             for row in rows().filter(|row| (row.accepts)(&value)) {

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use super::env::Env;
-use crate::{proxy, server, target::Target, upstream};
+use crate::{cache, proxy, server, target::Target, upstream};
 
 /// What every wing was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -12,6 +12,8 @@ pub struct Config {
     pub server: server::Settings,
     /// The request path's.
     pub proxy: proxy::Settings,
+    /// The cache's.
+    pub cache: cache::Settings,
     /// The child's.
     pub upstream: upstream::Settings,
     /// The order and the clocks of start and stop.
@@ -54,6 +56,7 @@ impl Config {
     pub(super) fn new(command: Vec<OsString>, env: Env, warnings: Vec<String>) -> Self {
         Self {
             server: server(&env),
+            cache: cache(&env),
             lifecycle: lifecycle(&env),
             log: Log {
                 debug: env.debug.0,
@@ -104,8 +107,36 @@ fn target(env: &Env) -> Target {
     }
 }
 
+fn cache(env: &Env) -> cache::Settings {
+    cache::Settings {
+        size: env.cache_size.0,
+        max_item_size: env.max_cache_item_size.0,
+        require_public: env.cache_require_public.0,
+    }
+}
+
 fn proxy(env: Env) -> proxy::Settings {
+    let compression = proxy::CompressionSettings {
+        codings: env.compression_encodings.0,
+        except: env
+            .gzip_compression_except_content_types
+            .map(|types| types.0)
+            .unwrap_or_default(),
+        disable_on_auth: env.gzip_compression_disable_on_auth.0,
+        jitter: env.gzip_compression_jitter.0,
+    };
+    let files = proxy::FileSettings {
+        x_sendfile: env.x_sendfile_enabled.0,
+        root: env.sendfile_root.map(|root| root.0),
+        accel: env
+            .accel_mapping
+            .map(|mapping| mapping.0)
+            .unwrap_or_default(),
+        public: env.public_files_enabled.0.then_some(env.public_path.0),
+    };
     proxy::Settings {
+        compression: env.gzip_compression_enabled.0.then_some(compression),
+        files,
         forward_headers: env.forward_headers.0,
         max_request_body: env.max_request_body.0,
         bad_gateway_page: env.bad_gateway_page.0,
@@ -127,6 +158,7 @@ mod tests {
     };
 
     use super::{super::given, *};
+    use crate::content::Coding;
 
     fn config(vars: &[(&str, &str)]) -> Config {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
@@ -141,6 +173,11 @@ mod tests {
     #[test]
     fn runs_with_nothing_set() {
         let expected = Config {
+            cache: cache::Settings {
+                size: 64 << 20,
+                max_item_size: 1 << 20,
+                require_public: true,
+            },
             server: server::Settings {
                 http_port: 80,
                 idle_timeout: Some(seconds(60)),
@@ -150,6 +187,18 @@ mod tests {
                 log_refused: true,
             },
             proxy: proxy::Settings {
+                compression: Some(proxy::CompressionSettings {
+                    codings: vec![Coding::Zstd, Coding::Br, Coding::Gzip],
+                    except: Vec::new(),
+                    disable_on_auth: false,
+                    jitter: 32,
+                }),
+                files: proxy::FileSettings {
+                    x_sendfile: true,
+                    root: None,
+                    accel: Vec::new(),
+                    public: None,
+                },
                 forward_headers: true,
                 max_request_body: None,
                 bad_gateway_page: Some(PathBuf::from("./public/502.html")),
@@ -210,6 +259,21 @@ mod tests {
             ("THRUSTER_UPSTREAM_RESPONSE_TIMEOUT", "9"),
             ("THRUSTER_UPSTREAM_IDLE_TIMEOUT", "10"),
             ("THRUSTER_MAX_CONNECTIONS", "11"),
+            ("CACHE_SIZE", "12KB"),
+            ("MAX_CACHE_ITEM_SIZE", "13"),
+            ("THRUSTER_CACHE_REQUIRE_PUBLIC", "0"),
+            ("GZIP_COMPRESSION_DISABLE_ON_AUTH", "1"),
+            ("GZIP_COMPRESSION_JITTER", "14"),
+            ("X_SENDFILE_ENABLED", "0"),
+            ("THRUSTER_COMPRESSION_ENCODINGS", "gzip, br"),
+            (
+                "THRUSTER_GZIP_COMPRESSION_EXCEPT_CONTENT_TYPES",
+                "Text/CSV, image/",
+            ),
+            ("THRUSTER_SENDFILE_ROOT", "/srv"),
+            ("THRUSTER_ACCEL_MAPPING", "/a/=/srv/a/, /b=/srv/b"),
+            ("THRUSTER_PUBLIC_FILES_ENABLED", "1"),
+            ("THRUSTER_PUBLIC_PATH", "/public"),
         ]);
         let server = server::Settings {
             http_port: 2,
@@ -219,7 +283,27 @@ mod tests {
             max_connections: NonZeroUsize::new(11),
             log_refused: false,
         };
+        let cache = cache::Settings {
+            size: 12 << 10,
+            max_item_size: 13,
+            require_public: false,
+        };
         let proxy = proxy::Settings {
+            compression: Some(proxy::CompressionSettings {
+                codings: vec![Coding::Gzip, Coding::Br],
+                except: vec!["text/csv".into(), "image/".into()],
+                disable_on_auth: true,
+                jitter: 14,
+            }),
+            files: proxy::FileSettings {
+                x_sendfile: false,
+                root: Some("/srv".into()),
+                accel: vec![
+                    ("/a/".into(), "/srv/a/".into()),
+                    ("/b".into(), "/srv/b".into()),
+                ],
+                public: Some("/public".into()),
+            },
             forward_headers: false,
             max_request_body: NonZeroU64::new(5 << 20),
             bad_gateway_page: None,
@@ -240,6 +324,7 @@ mod tests {
             wait_for_target_port: true,
             wait_for_target_port_timeout: None,
         };
+        assert_eq!(config.cache, cache);
         assert_eq!(config.server, server);
         assert_eq!(config.proxy, proxy);
         assert_eq!(config.lifecycle, lifecycle);
@@ -251,6 +336,16 @@ mod tests {
             }
         );
         assert_eq!(config.upstream.target, Target::Port(1));
+    }
+
+    #[test]
+    fn compression_that_is_off_has_no_settings() {
+        assert_eq!(
+            config(&[("GZIP_COMPRESSION_ENABLED", "0")])
+                .proxy
+                .compression,
+            None
+        );
     }
 
     #[test]

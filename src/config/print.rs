@@ -9,6 +9,9 @@ use super::{
 /// The longest setting that others are aligned to, in columns.
 const WIDEST: usize = 60;
 
+/// The longest name that the help of others is aligned to, in columns.
+const WIDEST_NAME: usize = 38;
+
 /// The answer to `--version`.
 pub(super) fn version() -> String {
     format!("thrust {}\n", env!("CARGO_PKG_VERSION"))
@@ -16,8 +19,10 @@ pub(super) fn version() -> String {
 
 /// The answer to `--help`, made from the table of variables.
 pub(super) fn help() -> String {
-    let width = rows()
-        .map(|row| row.label().len())
+    // A long name juts out; it does not push all the others' help off the screen.
+    let widths = rows().map(|row| row.label().len());
+    let width = widths
+        .filter(|width| *width <= WIDEST_NAME)
         .max()
         .unwrap_or_default();
     let groups: String = GROUPS.iter().map(|group| help_on(group, width)).collect();

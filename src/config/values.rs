@@ -16,6 +16,8 @@ use http::uri::Authority;
 use nix::sys::signal;
 use serde::{Deserialize, Deserializer, de::Error};
 
+use crate::content::Coding;
+
 /// A manner of writing a value.
 pub(super) trait Kind {
     /// What is meant by it.
@@ -107,6 +109,110 @@ impl Kind for Size {
             _ => return None,
         };
         Some(NonZeroU64::new(number::<u64>(count)?.checked_mul(bytes)?))
+    }
+}
+
+/// A number of bytes, in which 0 is none of them.
+#[derive(Debug)]
+pub(super) struct Bytes;
+
+impl Kind for Bytes {
+    type Value = u64;
+    const EXPECTS: &'static str = "bytes, or a number with KB, MB or GB";
+
+    fn parse(text: &str) -> Option<u64> {
+        Size::parse(text).map(|size| size.map_or(0, NonZeroU64::get))
+    }
+}
+
+/// A small number of bytes, in which 0 is none of them.
+#[derive(Debug)]
+pub(super) struct Amount;
+
+impl Kind for Amount {
+    type Value = u16;
+    const EXPECTS: &'static str = "a whole number of bytes, from 0 to 65535";
+
+    fn parse(text: &str) -> Option<u16> {
+        number(text)
+    }
+}
+
+/// Content codings in the order of preference.
+#[derive(Debug)]
+pub(super) struct Codings;
+
+impl Kind for Codings {
+    type Value = Vec<Coding>;
+    const EXPECTS: &'static str = "zstd, br and gzip, or some of them, as a comma list, each once";
+
+    fn parse(text: &str) -> Option<Vec<Coding>> {
+        let mut codings = Vec::new();
+        for name in text.split(',') {
+            let coding = Coding::named(name.trim())?;
+            if codings.contains(&coding) {
+                return None;
+            }
+            codings.push(coding);
+        }
+        Some(codings)
+    }
+}
+
+/// Beginnings of media types, in lower case.
+#[derive(Debug)]
+pub(super) struct MediaTypes;
+
+impl Kind for MediaTypes {
+    type Value = Vec<String>;
+    const EXPECTS: &'static str =
+        "media types or their beginnings, as a comma list: text/csv, application/x-";
+
+    fn parse(text: &str) -> Option<Vec<String>> {
+        let plain = |byte: u8| byte.is_ascii_graphic() && !b"\"(),:;<=>?@[\\]{}".contains(&byte);
+        let one = |name: &str| {
+            let name = name.trim().to_ascii_lowercase();
+            (!name.is_empty() && name.bytes().all(plain)).then_some(name)
+        };
+        text.split(',').map(one).collect()
+    }
+}
+
+/// A directory, there already or not.
+#[derive(Debug)]
+pub(super) struct Directory;
+
+impl Kind for Directory {
+    type Value = PathBuf;
+    const EXPECTS: &'static str = "the path of a directory";
+
+    fn parse(text: &str) -> Option<PathBuf> {
+        let path = !text.is_empty() && !text.contains('\0');
+        path.then(|| PathBuf::from(text))
+    }
+}
+
+/// Which directory stands behind which beginning of a URI.
+#[derive(Debug)]
+pub(super) struct AccelMapping;
+
+impl Kind for AccelMapping {
+    type Value = Vec<(String, PathBuf)>;
+    const EXPECTS: &'static str =
+        "/uri/=/directory/, or a comma list of these, each URI once, both starting with /";
+
+    fn parse(text: &str) -> Option<Vec<(String, PathBuf)>> {
+        let mut mapping: Vec<(String, PathBuf)> = Vec::new();
+        for pair in text.split(',') {
+            let (uri, directory) = pair.trim().split_once('=')?;
+            let uri = UrlPath::parse(uri)?;
+            let absolute = directory.starts_with('/') && !directory.contains('\0');
+            if !absolute || mapping.iter().any(|(known, _)| *known == uri) {
+                return None;
+            }
+            mapping.push((uri, PathBuf::from(directory)));
+        }
+        Some(mapping)
     }
 }
 

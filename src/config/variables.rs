@@ -4,8 +4,8 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    ConnectPort, Count, Host, Kind, Limit, ListenPort, Page, Remap, Seconds, Signal, Size,
-    SocketPath, Switch, UrlPath,
+    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Host, Kind, Limit,
+    ListenPort, MediaTypes, Page, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
@@ -66,6 +66,10 @@ pub(super) const GROUPS: &[Group] = &[
         rows: UPSTREAM,
     },
     Group {
+        title: "Content",
+        rows: CONTENT,
+    },
+    Group {
         title: "Protection",
         rows: PROTECTION,
     },
@@ -85,6 +89,12 @@ const THRUSTER: &[Row] = &[
     bare::<Limit>("HTTP_WRITE_TIMEOUT", "30", "seconds in which a client takes no byte (0: no limit)"),
     bare::<Size>("MAX_REQUEST_BODY", "0", "bytes, or KB, MB, GB; 413 above (0: no limit)"),
     bare::<Page>("BAD_GATEWAY_PAGE", "./public/502.html", "sent with a 502 (empty: no page)"),
+    bare::<Bytes>("CACHE_SIZE", "64MB", "memory for cached responses (0: no cache)"),
+    bare::<Bytes>("MAX_CACHE_ITEM_SIZE", "1MB", "the largest response that is cached"),
+    bare::<Switch>("GZIP_COMPRESSION_ENABLED", "1", "compress responses, in every encoding"),
+    bare::<Switch>("GZIP_COMPRESSION_DISABLE_ON_AUTH", "0", "not where cookies or credentials are seen"),
+    bare::<Amount>("GZIP_COMPRESSION_JITTER", "32", "bytes that a length varies by, at most (0: none)"),
+    bare::<Switch>("X_SENDFILE_ENABLED", "1", "send the files that the app names"),
     bare::<Switch>("FORWARD_HEADERS", "1", "keep the client's X-Forwarded-* headers"),
     bare::<Switch>("LOG_REQUESTS", "1", "log every request"),
     bare::<Switch>("DEBUG", "0", "log more about ourselves"),
@@ -113,6 +123,17 @@ const UPSTREAM: &[Row] = &[
 ];
 
 #[rustfmt::skip]
+const CONTENT: &[Row] = &[
+    prefixed::<Switch>("CACHE_REQUIRE_PUBLIC", "1", "cache only public and s-maxage (0: all of RFC 9111)"),
+    prefixed::<Codings>("COMPRESSION_ENCODINGS", "zstd,br,gzip", "encodings, the preferred one first"),
+    prefixed::<MediaTypes>("GZIP_COMPRESSION_EXCEPT_CONTENT_TYPES", "", "leave these as they are: a comma list"),
+    prefixed::<Directory>("SENDFILE_ROOT", "", "the only directory whose files are sent"),
+    prefixed::<AccelMapping>("ACCEL_MAPPING", "", "X-Accel-Redirect: /protected/=/srv/files/, a comma list"),
+    prefixed::<Switch>("PUBLIC_FILES_ENABLED", "0", "serve the files of PUBLIC_PATH without the app"),
+    prefixed::<Directory>("PUBLIC_PATH", "./public", "the directory of public files"),
+];
+
+#[rustfmt::skip]
 const PROTECTION: &[Row] = &[
     prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
 ];
@@ -123,13 +144,11 @@ pub(super) const TLS_DOMAIN: &str = "TLS_DOMAIN";
 /// Names that are ours, but not supported by this version.
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
-    TLS_DOMAIN, "CACHE_SIZE", "MAX_CACHE_ITEM_SIZE", "GZIP_COMPRESSION_ENABLED", "GZIP_COMPRESSION_DISABLE_ON_AUTH",
-    "GZIP_COMPRESSION_JITTER", "X_SENDFILE_ENABLED", "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY",
-    "EAB_KID", "EAB_HMAC_KEY", "SHUTDOWN_TIMEOUT", "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT",
-    "RATE_LIMIT_BURST", "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "COMPRESSION_ENCODINGS",
-    "GZIP_COMPRESSION_EXCEPT_CONTENT_TYPES", "PUBLIC_FILES_ENABLED", "PUBLIC_PATH", "SENDFILE_ROOT", "ACCEL_MAPPING",
-    "CACHE_REQUIRE_PUBLIC", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH", "TLS_LOCAL", "TLS_MIN_VERSION",
-    "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT", "LOG_SKIP_PATHS",
+    TLS_DOMAIN, "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY", "EAB_KID", "EAB_HMAC_KEY",
+    "SHUTDOWN_TIMEOUT", "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST",
+    "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH",
+    "TLS_LOCAL", "TLS_MIN_VERSION", "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT",
+    "LOG_SKIP_PATHS",
 ];
 
 /// A variable that is read with and without the prefix.

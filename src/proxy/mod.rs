@@ -29,11 +29,15 @@ use self::{
     access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
     request_id::RequestIds, reverse_proxy::ReverseProxy,
 };
-use crate::{drain::Watch, handler::Handler, journal::Stdout};
+use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
 /// What the request path was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
+    /// Compression, unless `GZIP_COMPRESSION_ENABLED` turns it off.
+    pub compression: Option<CompressionSettings>,
+    /// Which files are sent without the app's help.
+    pub files: FileSettings,
     /// `FORWARD_HEADERS`: keep the client's `X-Forwarded-*`.
     pub forward_headers: bool,
     /// `MAX_REQUEST_BODY` in bytes; none is no limit.
@@ -56,8 +60,41 @@ pub struct Settings {
     pub idle_timeout: Duration,
 }
 
+/// How responses are compressed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompressionSettings {
+    /// `COMPRESSION_ENCODINGS`: which codings, the preferred one first; at least one.
+    pub codings: Vec<Coding>,
+    /// `GZIP_COMPRESSION_EXCEPT_CONTENT_TYPES`: beginnings of media types that are left alone, in lower case.
+    pub except: Vec<String>,
+    /// `GZIP_COMPRESSION_DISABLE_ON_AUTH`: leave alone what belongs to one user.
+    pub disable_on_auth: bool,
+    /// `GZIP_COMPRESSION_JITTER`: by how many bytes a length may vary; 0 is not at all.
+    pub jitter: u16,
+}
+
+/// Which files are sent without the app's help.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FileSettings {
+    /// `X_SENDFILE_ENABLED`: the app may answer with the name of a file.
+    pub x_sendfile: bool,
+    /// `SENDFILE_ROOT`: the directory that such files must be in; none is anywhere.
+    pub root: Option<PathBuf>,
+    /// `ACCEL_MAPPING`: which directory stands behind which beginning of a URI.
+    pub accel: Vec<(String, PathBuf)>,
+    /// `PUBLIC_PATH`, where `PUBLIC_FILES_ENABLED` is on.
+    pub public: Option<PathBuf>,
+}
+
 /// The request path of one core, on the thread of that core. `stdout` takes the access log.
-pub fn stack(settings: &Settings, app: App, stdout: Stdout, watch: Watch) -> impl Handler + use<> {
+pub fn stack(
+    settings: &Settings,
+    app: App,
+    cache: &Cache,
+    stdout: Stdout,
+    watch: Watch,
+) -> impl Handler + use<> {
+    let _ = cache;
     let path = ReverseProxy::new(settings, app, watch.clone());
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);

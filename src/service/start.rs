@@ -11,6 +11,7 @@ use super::{
     signals::{Heard, Signals},
 };
 use crate::{
+    cache::Cache,
     config::Config,
     drain::Drain,
     journal::Stdout,
@@ -85,7 +86,9 @@ impl Service {
         let (app, readiness) = find_app(&config, &drain);
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
-            let stack = move |watch| proxy::stack(&proxy, app.clone(), stdout.clone(), watch);
+            let cache = Cache::new(config.cache);
+            let stack =
+                move |watch| proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
             Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
         };
         let lifecycle = config.lifecycle;
