@@ -35,6 +35,7 @@ pub(super) struct Env {
     pub(super) http_drain_timeout: Var<Seconds>,
     pub(super) http_drain_delay: Var<Seconds>,
     pub(super) upstream_stop_timeout: Var<Limit>,
+    pub(super) shutdown_timeout: Option<Var<Limit>>,
     pub(super) stop_signal: Option<Var<Signal>>,
     pub(super) exit_code_remap: Option<Var<Remap>>,
     pub(super) wait_for_target_port: Var<Switch>,

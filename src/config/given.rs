@@ -10,7 +10,8 @@ use std::{
 
 use super::{
     problem::Problem,
-    values::{ConnectPort, Kind, ListenPort},
+    shares::Shares,
+    values::{ConnectPort, Kind, Limit, ListenPort, Seconds},
     variables::{self, Row},
 };
 
@@ -51,6 +52,7 @@ pub(super) fn all(vars: &Vars) -> Result<Vec<Given>, Vec<Problem>> {
         }
     }
     problems.extend(same_port(&given));
+    problems.extend(too_short(&given));
     if problems.is_empty() {
         Ok(given)
     } else {
@@ -132,6 +134,21 @@ fn same_port(given: &[Given]) -> Option<Problem> {
         target: target.name(),
         port,
         overridden_by: bare.map(|one| one.row.prefixed()),
+    })
+}
+
+/// Whether what belongs to a stop does not fit into `SHUTDOWN_TIMEOUT`.
+fn too_short(given: &[Given]) -> Option<Problem> {
+    let find = |name| given.iter().find(|one| one.row.name == name);
+    let total = find("SHUTDOWN_TIMEOUT")?;
+    let shares = Shares {
+        total: Limit::parse(&total.value)??,
+        delay: Seconds::parse(&find("HTTP_DRAIN_DELAY")?.value)?,
+        stop: Limit::parse(&find("UPSTREAM_STOP_TIMEOUT")?.value)?,
+    };
+    shares.drain().is_none().then(|| Problem::TooShort {
+        name: total.name(),
+        shares,
     })
 }
 
@@ -318,6 +335,24 @@ mod tests {
         vec(any::<u8>(), 0..12).prop_map(OsString::from_vec)
     }
 
+    #[test]
+    fn a_time_for_a_stop_that_is_too_short_is_named_with_the_sum() {
+        let delay = |delay| {
+            vars(&[
+                ("THRUSTER_SHUTDOWN_TIMEOUT", "10"),
+                ("HTTP_DRAIN_DELAY", delay),
+            ])
+        };
+        assert!(problems(&delay("4")).is_empty());
+        assert_eq!(
+            problems(&delay("5")),
+            [
+                "THRUSTER_SHUTDOWN_TIMEOUT=10: too short: HTTP_DRAIN_DELAY 5 s + the app's share 5 s + 1 s for the exit = 11 s, \
+              which is more than 10 s"
+            ]
+        );
+    }
+
     proptest! {
         #[test]
         fn each_bad_variable_is_named_exactly_once(
@@ -327,7 +362,9 @@ mod tests {
                 0..20,
             ),
         ) {
-            let problems = problems(&vars);
+            // That what is good each by itself does not fit together is another matter.
+            let mut problems = problems(&vars);
+            problems.retain(|line| !line.contains(": too short: "));
             for row in variables::rows() {
                 let (source, value) = find(row, &vars);
                 let good = source == Source::Default || value.to_str().is_some_and(row.accepts);

@@ -2,7 +2,10 @@
 
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
-use super::env::Env;
+use super::{
+    env::Env,
+    shares::{MARGIN, Shares},
+};
 use crate::{cache, proxy, server, target::Target, upstream};
 
 /// What every wing was told.
@@ -27,12 +30,15 @@ pub struct Config {
 /// How the service starts and stops.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lifecycle {
-    /// `HTTP_DRAIN_TIMEOUT`: how long the requests in flight may take, at most; zero does not wait.
+    /// `HTTP_DRAIN_TIMEOUT`, or what `SHUTDOWN_TIMEOUT` leaves of it: how long the requests in flight may take, at most;
+    /// zero does not wait.
     pub drain_timeout: Duration,
     /// `HTTP_DRAIN_DELAY`: how long we serve on after the signal.
     pub drain_delay: Duration,
     /// `UPSTREAM_STOP_TIMEOUT`: when the child is killed that does not stop; none is never.
     pub stop_timeout: Option<Duration>,
+    /// `SHUTDOWN_TIMEOUT`, less a second for our own exit: when, counted from its signal, a stop ends with a kill.
+    pub kill_after: Option<Duration>,
     /// `STOP_SIGNAL`: the number of the signal relayed instead of the one that came.
     pub stop_signal: Option<i32>,
     /// `EXIT_CODE_REMAP`: what we exit with, by what we would have.
@@ -84,8 +90,17 @@ fn server(env: &Env) -> server::Settings {
 }
 
 fn lifecycle(env: &Env) -> Lifecycle {
+    let shares = env.shutdown_timeout.as_ref().and_then(|total| {
+        Some(Shares {
+            total: total.0?,
+            delay: env.http_drain_delay.0,
+            stop: env.upstream_stop_timeout.0,
+        })
+    });
+    let left = shares.map(|shares| shares.drain().unwrap_or_default());
     Lifecycle {
-        drain_timeout: env.http_drain_timeout.0,
+        drain_timeout: env.http_drain_timeout.0.min(left.unwrap_or(Duration::MAX)),
+        kill_after: shares.map(|shares| shares.total.saturating_sub(MARGIN)),
         drain_delay: env.http_drain_delay.0,
         stop_timeout: env.upstream_stop_timeout.0,
         stop_signal: env.stop_signal.as_ref().map(|signal| signal.0),
@@ -218,6 +233,7 @@ mod tests {
                 drain_timeout: seconds(30),
                 drain_delay: Duration::ZERO,
                 stop_timeout: None,
+                kill_after: None,
                 stop_signal: None,
                 exit_code_remap: BTreeMap::new(),
                 wait_for_target_port: false,
@@ -248,6 +264,7 @@ mod tests {
             ("HTTP_DRAIN_TIMEOUT", "6"),
             ("HTTP_DRAIN_DELAY", "7"),
             ("THRUSTER_UPSTREAM_STOP_TIMEOUT", "8"),
+            ("THRUSTER_SHUTDOWN_TIMEOUT", "21"),
             ("THRUSTER_STOP_SIGNAL", "INT"),
             ("THRUSTER_EXIT_CODE_REMAP", "143:0"),
             ("THRUSTER_WAIT_FOR_TARGET_PORT", "t"),
@@ -316,9 +333,10 @@ mod tests {
             idle_timeout: seconds(10),
         };
         let lifecycle = Lifecycle {
-            drain_timeout: seconds(6),
+            drain_timeout: seconds(5),
             drain_delay: seconds(7),
             stop_timeout: Some(seconds(8)),
+            kill_after: Some(seconds(20)),
             stop_signal: Some(2),
             exit_code_remap: BTreeMap::from([(143, 0)]),
             wait_for_target_port: true,

@@ -9,6 +9,7 @@ mod given;
 mod meant;
 mod print;
 mod problem;
+mod shares;
 mod values;
 mod variables;
 mod warnings;

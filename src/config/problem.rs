@@ -2,6 +2,8 @@
 
 use std::ffi::OsString;
 
+use super::shares::Shares;
+
 /// One reason why the environment cannot be used.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
 pub enum Problem {
@@ -31,6 +33,14 @@ pub enum Problem {
         port: u16,
         /// The name to set instead, where one of them may be the app's.
         overridden_by: Option<String>,
+    },
+    /// The time for a stop is shorter than what has to fit into it.
+    #[error("{name}={}: too short: {shares}", shares.total.as_secs())]
+    TooShort {
+        /// The variable that was read.
+        name: String,
+        /// What was to fit.
+        shares: Shares,
     },
     /// The table of variables and the type they are read into disagree, which is a mistake of ours.
     #[error(transparent)]

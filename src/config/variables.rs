@@ -105,6 +105,7 @@ const LIFECYCLE: &[Row] = &[
     bare::<Seconds>("HTTP_DRAIN_TIMEOUT", "30", "seconds for the requests in flight (0: do not wait)"),
     bare::<Seconds>("HTTP_DRAIN_DELAY", "0", "seconds of serving on after the signal"),
     prefixed::<Limit>("UPSTREAM_STOP_TIMEOUT", "0", "seconds until SIGKILL (0: wait for ever)"),
+    prefixed::<Limit>("SHUTDOWN_TIMEOUT", "", "seconds for the whole stop, as the platform gives them"),
     prefixed::<Signal>("STOP_SIGNAL", "", "relay this signal instead"),
     prefixed::<Remap>("EXIT_CODE_REMAP", "", "exit with another code: 143:0,130:0"),
     prefixed::<Switch>("WAIT_FOR_TARGET_PORT", "0", "listen only once the app does"),
@@ -145,7 +146,7 @@ pub(super) const TLS_DOMAIN: &str = "TLS_DOMAIN";
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
     TLS_DOMAIN, "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY", "EAB_KID", "EAB_HMAC_KEY",
-    "SHUTDOWN_TIMEOUT", "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST",
+    "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST",
     "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH",
     "TLS_LOCAL", "TLS_MIN_VERSION", "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT",
     "LOG_SKIP_PATHS",

@@ -23,6 +23,8 @@ pub struct Budget {
     pub drain: Duration,
     /// `UPSTREAM_STOP_TIMEOUT`; none waits for ever.
     pub stop: Option<Duration>,
+    /// When the child is killed at the latest, counted from the signal; none leaves that to `stop`.
+    pub kill_after: Option<Duration>,
 }
 
 /// The instants of one stop.
@@ -32,6 +34,8 @@ pub struct Plan {
     pub close_at: Instant,
     /// When the waiting for requests ends: shared by all listeners and connections, closing included.
     pub relay_by: Instant,
+    /// When the child is killed, whatever it still does (`SHUTDOWN_TIMEOUT`).
+    pub kill_by: Option<Instant>,
 }
 
 impl Budget {
@@ -41,7 +45,22 @@ impl Budget {
         Plan {
             close_at,
             relay_by: close_at + self.drain,
+            kill_by: self.kill_after.map(|after| now + after),
         }
+    }
+
+    /// When a child that was signalled at `now` is killed.
+    pub fn kill_at(&self, now: Instant, plan: &Plan) -> Option<Instant> {
+        let stop = self.stop.map(|stop| now + stop);
+        stop.into_iter().chain(plan.kill_by).min()
+    }
+
+    /// What the child has to stop in the worst case.
+    fn app(&self) -> Option<Duration> {
+        let left = self
+            .kill_after
+            .map(|after| after.saturating_sub(self.delay + self.drain));
+        self.stop.into_iter().chain(left).min()
     }
 
     /// Whether the drain waits at all.
@@ -56,11 +75,11 @@ impl fmt::Display for Budget {
         write!(
             f,
             "delay {} s + drain {} s + app ",
-            self.delay.as_secs(),
-            self.drain.as_secs()
+            self.delay.as_secs_f64(),
+            self.drain.as_secs_f64()
         )?;
-        match self.stop {
-            Some(stop) => write!(f, "{} s", stop.as_secs()),
+        match self.app() {
+            Some(app) => write!(f, "{} s", app.as_secs_f64()),
             None => f.write_str("unlimited"),
         }
     }
@@ -91,6 +110,7 @@ mod tests {
             delay: seconds(5),
             drain: seconds(30),
             stop: None,
+            kill_after: None,
         };
         let now = Instant::now();
         let plan = budget.plan(now, true);
@@ -111,10 +131,36 @@ mod tests {
             delay: seconds(0),
             drain: seconds(30),
             stop: None,
+            kill_after: None,
         };
         assert_eq!(budget.to_string(), "delay 0 s + drain 30 s + app unlimited");
         budget.stop = Some(seconds(9));
         assert_eq!(budget.to_string(), "delay 0 s + drain 30 s + app 9 s");
+        budget.kill_after = Some(seconds(59));
+        assert_eq!(budget.to_string(), "delay 0 s + drain 30 s + app 9 s");
+        budget.stop = None;
+        assert_eq!(budget.to_string(), "delay 0 s + drain 30 s + app 29 s");
+    }
+
+    #[test]
+    fn the_child_is_killed_by_whichever_clock_runs_out_first() {
+        let mut budget = Budget {
+            delay: seconds(0),
+            drain: seconds(4),
+            stop: Some(seconds(8)),
+            kill_after: Some(seconds(9)),
+        };
+        let now = Instant::now();
+        let plan = budget.plan(now, false);
+        let at = |budget: Budget, relayed| {
+            budget
+                .kill_at(now + seconds(relayed), &plan)
+                .map(|at| at - now)
+        };
+        assert_eq!(at(budget, 0), Some(seconds(8)));
+        assert_eq!(at(budget, 4), Some(seconds(9)));
+        budget.stop = None;
+        assert_eq!(at(budget, 0), Some(seconds(9)));
     }
 
     #[test]

@@ -96,6 +96,7 @@ impl Service {
             delay: lifecycle.drain_delay,
             drain: lifecycle.drain_timeout,
             stop: lifecycle.stop_timeout,
+            kill_after: lifecycle.kill_after,
         };
         tracing::info!(worst_case = %budget, "ready to stop");
         let wait = lifecycle

@@ -147,10 +147,9 @@ impl Service {
         if let Some(stop) = self.stop {
             self.send_stop(stop);
         }
-        self.alarm = self
-            .budget
-            .stop
-            .map(|limit| (Instant::now() + limit, Event::StopTimeout));
+        let plan = self.stop.map(|stop| stop.plan);
+        let kill_at = plan.and_then(|plan| self.budget.kill_at(Instant::now(), &plan));
+        self.alarm = kill_at.map(|at| (at, Event::StopTimeout));
         self.reminder = Some(Instant::now() + next_reminder(Duration::ZERO));
     }
 

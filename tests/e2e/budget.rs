@@ -1,4 +1,4 @@
-//! LIFECYCLE 7: how long a stop may take. M40, M42.
+//! LIFECYCLE 7: how long a stop may take. M40, S41, M42.
 
 use std::{fs, path::Path, time::Instant};
 
@@ -91,6 +91,82 @@ fn m40_it_is_an_upper_bound() {
     thrust.open_gate("g");
     assert_eq!(waiting.response().status, 200);
     assert_eq!(thrust.wait_exit(seconds(5)), 143);
+}
+
+#[test]
+fn s41_the_app_is_killed_a_second_before_the_time_is_over() {
+    let _alone = alone();
+    for (total, drain) in [(7, 1), (8, 2)] {
+        let mut thrust = Thrust::builder()
+            .env("THRUSTER_SHUTDOWN_TIMEOUT", total.to_string())
+            .app(["--on-term", "ignore"])
+            .start();
+        let mut waiting = thrust.wait_at_gate("g");
+        thrust.signal(SIGTERM);
+        let asked = thrust.wait_for("signal received").at;
+        let relayed = thrust.wait_for("relaying signal").at - asked;
+        assert!(
+            relayed >= seconds(drain) - millis(20) && relayed < seconds(drain + 1),
+            "{relayed:?}"
+        );
+        let killed = thrust.wait_for("killing the app").at - asked;
+        assert!(
+            killed >= seconds(total - 1) - millis(20) && killed < seconds(total),
+            "{killed:?}"
+        );
+        assert_eq!(waiting.response().status, 503, "not lost without a word");
+        assert_eq!(thrust.wait_exit(PATIENCE), 137);
+    }
+}
+
+#[test]
+fn s41_the_drain_gets_what_the_delay_and_the_app_leave() {
+    for (vars, worst_case) in [
+        (
+            &[("THRUSTER_SHUTDOWN_TIMEOUT", "10")][..],
+            "delay 0 s + drain 4 s + app 5 s",
+        ),
+        (
+            &[
+                ("THRUSTER_SHUTDOWN_TIMEOUT", "30"),
+                ("HTTP_DRAIN_DELAY", "10"),
+            ],
+            "delay 10 s + drain 11.5 s + app 7.5 s",
+        ),
+        (
+            &[
+                ("THRUSTER_SHUTDOWN_TIMEOUT", "60"),
+                ("THRUSTER_UPSTREAM_STOP_TIMEOUT", "15"),
+            ],
+            "delay 0 s + drain 30 s + app 15 s",
+        ),
+        (&[], "delay 0 s + drain 30 s + app unlimited"),
+    ] {
+        let builder = vars
+            .iter()
+            .fold(Thrust::builder(), |builder, (name, value)| {
+                builder.env(name, *value)
+            });
+        let mut thrust = builder.start();
+        assert_eq!(
+            thrust.wait_for("ready to stop").field("worst_case"),
+            worst_case
+        );
+        assert_eq!(thrust.stop(), 143);
+    }
+}
+
+#[test]
+fn s41_a_sum_that_does_not_fit_is_refused_with_the_arithmetic() {
+    let mut thrust = Thrust::builder()
+        .env("THRUSTER_SHUTDOWN_TIMEOUT", "30")
+        .env("HTTP_DRAIN_DELAY", "25")
+        .spawn();
+    assert_eq!(thrust.wait_exit(PATIENCE), 64);
+    let said = thrust.logs();
+    let sum = "HTTP_DRAIN_DELAY 25 s + the app's share 7.5 s + 1 s for the exit = 33.5 s, which is more than 30 s";
+    assert!(said.contains(sum), "{said}");
+    assert!(!thrust.has("listening"), "{said}");
 }
 
 #[test]
