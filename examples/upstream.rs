@@ -56,6 +56,7 @@
 //! /crash                            the process kills itself, unanswered
 //! /close-port, /open-port           stops and restarts accepting
 //! /probe-front?port=N               as --probe-front, for ports known later
+//! /notify?say=TEXT                  sends TEXT to NOTIFY_SOCKET, as sd_notify(3) does; 500 where it is not set
 //! /wait-gate?name=X                 answers when the gate opens
 //! /open-gate?name=X                 opens it
 //! ```
@@ -851,6 +852,7 @@ impl Exchange<'_, '_, '_> {
                 self.connection.app.front.store(port, SeqCst);
                 self.answer(200, "", "will probe\n")
             }
+            "/notify" => self.notify(),
             "/wait-gate" => {
                 self.wait_for_gate("name")?;
                 self.answer(200, "", "the gate is open\n")
@@ -1130,6 +1132,15 @@ impl Exchange<'_, '_, '_> {
             return Ok(true);
         }
         self.answer(status, "", "")
+    }
+
+    fn notify(&mut self) -> io::Result<bool> {
+        let said = self.head.query.get("say").cloned().unwrap_or_default();
+        let told = env::var_os("NOTIFY_SOCKET").is_some_and(|path| {
+            let socket = std::os::unix::net::UnixDatagram::unbound();
+            socket.is_ok_and(|socket| socket.send_to(said.as_bytes(), path).is_ok())
+        });
+        self.answer(if told { 200 } else { 500 }, "", "")
     }
 
     fn trailers(&mut self) -> io::Result<bool> {

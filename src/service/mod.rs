@@ -33,6 +33,7 @@ use crate::{
     server::{self, Acceptor, Closed, Server, listener::Bound},
     upstream::{
         Exit, Name, Upstream,
+        notify::AppSays,
         readiness::{Change, Readiness},
     },
 };
@@ -276,6 +277,16 @@ impl Service {
             }
             Change::NotAccepting => {
                 tracing::warn!("app not accepting");
+                None
+            }
+            Change::Away(AppSays::Stopping) => {
+                tracing::info!("app stopping");
+                // Whoever finds its port closed from now on is asked to come back.
+                self.app.stops();
+                None
+            }
+            Change::Away(_) => {
+                tracing::info!("app reloading");
                 None
             }
         }

@@ -23,6 +23,7 @@ use crate::{
     target::Target,
     upstream::{
         self, Name, Nofile, SpawnError, Upstream,
+        notify::Notify,
         readiness::{Readiness, find},
     },
 };
@@ -80,10 +81,12 @@ impl Service {
             Ok(announce(bound.listen()?))
         };
         look_at_target(&config).await?;
-        let upstream = spawn(&config, &mut signals, nofile).await?;
+        let notify = open_notify();
+        let upstream = spawn(&config, &mut signals, notify.as_ref(), nofile).await?;
         let (drain, seeds) = Drain::new(server::cores());
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
+        let readiness = readiness.listening(notify);
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
             let cache = Cache::new(config.cache);
@@ -169,6 +172,7 @@ async fn look_at_target(config: &Config) -> Result<(), StartError> {
 async fn spawn(
     config: &Config,
     signals: &mut Signals,
+    notify: Option<&Notify>,
     nofile: Option<Nofile>,
 ) -> Result<Upstream, StartError> {
     while let Some(heard) = signals.arrived().await {
@@ -176,9 +180,18 @@ async fn spawn(
             return Err(StartError::Stopped(signal));
         }
     }
-    let upstream = Upstream::spawn(&config.upstream, nofile)?;
+    let upstream = Upstream::spawn(&config.upstream, notify.map(Notify::path), nofile)?;
     tracing::info!(pid = upstream.pid(), "app started");
     Ok(upstream)
+}
+
+/// Where the app can say how it is; an app that cannot is looked at all the same.
+fn open_notify() -> Option<Notify> {
+    let opened = Notify::open();
+    if let Err(error) = &opened {
+        tracing::debug!(%error, "no place for a notify socket");
+    }
+    opened.ok()
 }
 
 /// Who looks for the app, and who is told; a core that is refused makes the one look again.

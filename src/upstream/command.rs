@@ -90,6 +90,7 @@ fn advice_if_refused(source: &io::Error) -> &'static str {
 /// Starts the child and returns its pid; it has been executed when this returns.
 pub(super) fn spawn(
     settings: &Settings,
+    notify: Option<&Path>,
     own_group: bool,
     nofile: Option<Nofile>,
 ) -> Result<u32, SpawnError> {
@@ -102,6 +103,11 @@ pub(super) fn spawn(
     if let Target::Port(port) = settings.target {
         command.env("PORT", port.to_string());
     }
+    // Whoever started us listens to us, not to the app.
+    match notify {
+        Some(path) => command.env("NOTIFY_SOCKET", path),
+        None => command.env_remove("NOTIFY_SOCKET"),
+    };
     if own_group {
         command.process_group(0);
     }

@@ -9,6 +9,7 @@
 use std::{
     ffi::OsString,
     io::{self, IsTerminal},
+    path::Path,
 };
 
 use nix::errno::Errno;
@@ -20,6 +21,7 @@ pub(crate) mod alone;
 mod command;
 mod exit;
 mod limits;
+pub mod notify;
 mod probe;
 pub mod readiness;
 mod reaper;
@@ -65,8 +67,8 @@ pub enum State {
 }
 
 impl Upstream {
-    /// Starts the child: no shell, our stdin, stdout and stderr, `PORT` if the target is one, default signal dispositions,
-    /// an empty signal mask, and the limit on open files that [`raise_nofile`] returned.
+    /// Starts the child: no shell, our stdin, stdout and stderr, `PORT` if the target is one, `NOTIFY_SOCKET` if there is one
+    /// to `notify` and never the one that we were given, default signal dispositions, an empty signal mask, and the limit on open files that [`raise_nofile`] returned.
     ///
     /// With a terminal on stdin it stays in our process group and so keeps the terminal; otherwise it leads its own.
     /// To be called from the main thread, and with a handler for SIGCHLD in place: our death reaches the child (unless we
@@ -75,17 +77,22 @@ impl Upstream {
     ///
     /// # Errors
     /// When there is no such command, it may not be executed, or no process can be made.
-    pub fn spawn(settings: &Settings, nofile: Option<Nofile>) -> Result<Self, SpawnError> {
+    pub fn spawn(
+        settings: &Settings,
+        notify: Option<&Path>,
+        nofile: Option<Nofile>,
+    ) -> Result<Self, SpawnError> {
         let own_group = !io::stdin().is_terminal();
-        Self::spawn_in(settings, nofile, own_group)
+        Self::spawn_in(settings, notify, nofile, own_group)
     }
 
     fn spawn_in(
         settings: &Settings,
+        notify: Option<&Path>,
         nofile: Option<Nofile>,
         own_group: bool,
     ) -> Result<Self, SpawnError> {
-        let pid = command::spawn(settings, own_group, nofile)?.cast_signed();
+        let pid = command::spawn(settings, notify, own_group, nofile)?.cast_signed();
         Ok(Self {
             state: State::Running { pid },
             own_group,

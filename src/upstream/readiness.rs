@@ -1,17 +1,21 @@
 //! Whether the app answers, and at which address.
 //!
 //! [`find`] asks once. [`Readiness`] keeps asking: often while the app starts, so that the first request waits for nobody,
-//! once a second while it answers, and at once when the proxy says that it has been refused.
+//! once a second while it answers, and at once when the proxy says that it has been refused. An app that speaks for itself
+//! ([`Notify`]) is believed from its first word on, but has to have its port open all the same.
 
 use std::{fmt, pin::Pin, rc::Rc, sync::Arc, time::Duration};
 
 use tokio::{
-    sync::Notify,
+    sync,
     time::{Instant, sleep_until, timeout},
 };
 
 pub use super::probe::find;
-use super::probe::{connects, first};
+use super::{
+    notify::{AppSays, Message, Notify},
+    probe::{connects, first},
+};
 
 use crate::target::{Address, Target};
 
@@ -31,6 +35,8 @@ pub enum Change {
     Ready(Address),
     /// It does not answer any more.
     NotAccepting,
+    /// It says itself that it reloads, or stops.
+    Away(AppSays),
 }
 
 /// The news about the app's port, for one listener on one thread.
@@ -41,6 +47,9 @@ pub struct Readiness {
     /// Kept here, so that a caller who stops waiting for [`changed`](Self::changed) does not start it anew.
     probe: Option<Probe>,
     address: Option<Address>,
+    notify: Option<Rc<Notify>>,
+    /// The app's last word, if it ever spoke.
+    said: Option<AppSays>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -53,7 +62,7 @@ type Probe = Pin<Box<dyn Future<Output = Option<Address>>>>;
 
 /// A doubt about the app's port, for those who connect to it; cheap to clone and to send to other threads.
 #[derive(Clone, Debug, Default)]
-pub struct Suspicion(Arc<Notify>);
+pub struct Suspicion(Arc<sync::Notify>);
 
 impl Suspicion {
     /// Asks for a probe at once. Repeated, or while the app is known not to accept, it does nothing more.
@@ -92,6 +101,8 @@ impl Readiness {
             ask: Box::new(ask),
             probe: None,
             address: None,
+            notify: None,
+            said: None,
             since: now,
             probed: None,
             next: now,
@@ -99,9 +110,17 @@ impl Readiness {
         }
     }
 
-    /// Where the app answers, as far as we know.
+    /// Listens to the app as well.
+    #[must_use]
+    pub fn listening(mut self, notify: Option<Notify>) -> Self {
+        self.notify = notify.map(Rc::new);
+        self
+    }
+
+    /// Where the app answers, as far as we know, unless it says that it is not ready.
     pub fn address(&self) -> Option<&Address> {
-        self.address.as_ref()
+        let ready = matches!(self.said, None | Some(AppSays::Ready));
+        self.address.as_ref().filter(|_| ready)
     }
 
     /// The handle through which others say that the app has refused them.
@@ -116,11 +135,33 @@ impl Readiness {
 
     /// Waits for news. Cancel safe: a probe under way goes on in the next call, nothing is lost or repeated.
     pub async fn changed(&mut self) -> Change {
+        let notify = self.notify.clone();
         loop {
-            let found = self.probed().await;
-            if let Some(change) = self.learn(found) {
-                return change;
+            let before = self.state();
+            tokio::select! {
+                biased;
+                message = heard(notify.as_deref()) => self.hear(message),
+                found = self.probed() => self.learn(found),
             }
+            let now = self.state();
+            if now != before {
+                return now;
+            }
+        }
+    }
+
+    fn hear(&mut self, message: Message) {
+        self.said = message.state.or(self.said);
+        if let Some(status) = message.status {
+            tracing::debug!(status, "app status");
+        }
+    }
+
+    fn state(&self) -> Change {
+        match (self.address(), self.said) {
+            (Some(address), _) => Change::Ready(address.clone()),
+            (None, Some(said @ (AppSays::Reloading | AppSays::Stopping))) => Change::Away(said),
+            (None, _) => Change::NotAccepting,
         }
     }
 
@@ -155,19 +196,14 @@ impl Readiness {
         self.next = self.next.min(soonest);
     }
 
-    fn learn(&mut self, found: Option<Address>) -> Option<Change> {
+    fn learn(&mut self, found: Option<Address>) {
         let now = Instant::now();
-        let changed = found != self.address;
-        if changed {
+        if found != self.address {
             self.address = found;
             self.since = now;
         }
         self.probed = Some(now);
         self.next = now + self.pause(now);
-        changed.then(|| match &self.address {
-            Some(address) => Change::Ready(address.clone()),
-            None => Change::NotAccepting,
-        })
     }
 
     /// While the app does not answer, a tenth of the time that it has not: found early at any speed of starting.
@@ -177,6 +213,14 @@ impl Readiness {
             Some(_) => STEADY,
             None => ((now - self.since) / 10).clamp(shortest, longest),
         }
+    }
+}
+
+/// What the app says; nothing ever where it cannot.
+async fn heard(notify: Option<&Notify>) -> Message {
+    match notify {
+        Some(notify) => notify.heard().await,
+        None => std::future::pending().await,
     }
 }
 
@@ -286,6 +330,34 @@ mod tests {
         assert!(
             (2..=12).contains(&asked.get()),
             "{asked:?} probes in 100 ms"
+        );
+    }
+
+    #[tokio::test]
+    async fn an_app_that_speaks_is_believed_as_long_as_its_port_is_open() {
+        let (socket, address) = bound("127.0.0.1:0").unwrap();
+        let notify = Notify::open().unwrap();
+        let app = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        app.connect(notify.path()).unwrap();
+        let mut readiness = monitor(address).listening(Some(notify));
+        app.send(b"READY=1").unwrap();
+        let closed = timeout(Duration::from_millis(100), readiness.changed()).await;
+        assert!(closed.is_err(), "the port is not open: {closed:?}");
+        socket.listen(8).unwrap();
+        let ready = Change::Ready(Address::Tcp(address));
+        assert_eq!(soon(readiness.changed()).await, ready);
+        app.send(b"STATUS=fine").unwrap();
+        app.send(b"RELOADING=1").unwrap();
+        assert_eq!(
+            soon(readiness.changed()).await,
+            Change::Away(AppSays::Reloading)
+        );
+        app.send(b"READY=1").unwrap();
+        assert_eq!(soon(readiness.changed()).await, ready);
+        app.send(b"STOPPING=1").unwrap();
+        assert_eq!(
+            soon(readiness.changed()).await,
+            Change::Away(AppSays::Stopping)
         );
     }
 

@@ -70,7 +70,7 @@ fn sh(script: &str) -> Settings {
 
 /// As it is in a container. The test's own stdin may be a terminal.
 fn spawn(settings: &Settings) -> Upstream {
-    Upstream::spawn_in(settings, None, true).unwrap()
+    Upstream::spawn_in(settings, None, None, true).unwrap()
 }
 
 /// Waits until it has ended, without reaping it.
@@ -89,7 +89,8 @@ fn end_of(mut upstream: Upstream) -> Exit {
 fn asked(name: &str, nofile: Option<Nofile>, own_group: bool) -> String {
     let scratch = Scratch::new();
     let (from, to) = (format!("/proc/self/{name}"), scratch.path("answer"));
-    let child = Upstream::spawn_in(&settings(&["cp", &from, &to]), nofile, own_group).unwrap();
+    let child =
+        Upstream::spawn_in(&settings(&["cp", &from, &to]), None, nofile, own_group).unwrap();
     assert_eq!(end_of(child), Exit::Code(0));
     String::from_utf8_lossy(&fs::read(to).unwrap()).into_owned()
 }
@@ -190,7 +191,7 @@ fn kills_its_whole_group() {
 
 #[test]
 fn kills_nobody_else_in_a_shared_group() {
-    let child = Upstream::spawn_in(&settings(&["sleep", "600"]), None, false).unwrap();
+    let child = Upstream::spawn_in(&settings(&["sleep", "600"]), None, None, false).unwrap();
     assert!(!child.own_group());
     child.kill().unwrap();
     assert_eq!(end_of(child), Exit::Signal(libc::SIGKILL));
@@ -299,7 +300,7 @@ fn names_the_command_that_is_missing_or_refused() {
         (scratch.0.to_str().unwrap(), 126, "make it a file"),
         ("", 127, "PATH"),
     ] {
-        let error = Upstream::spawn_in(&settings(&[command]), None, true).unwrap_err();
+        let error = Upstream::spawn_in(&settings(&[command]), None, None, true).unwrap_err();
         let message = error.to_string();
         assert_eq!(error.exit_code(), code, "{message}");
         assert!(

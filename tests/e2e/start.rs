@@ -1,6 +1,12 @@
-//! LIFECYCLE 5 and 6: from exec to the first answer. M28's failures, M35, S37 to S39.
+//! LIFECYCLE 5 and 6: from exec to the first answer. M28's failures, M35, S36 to S39.
 
-use std::{fs, io, net::Ipv6Addr, os::unix::fs::symlink, time::Instant};
+use std::{
+    fs, io,
+    net::Ipv6Addr,
+    os::unix::fs::{PermissionsExt, symlink},
+    path::Path,
+    time::Instant,
+};
 
 use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
@@ -285,6 +291,56 @@ fn s37_at_most_a_thousand_requests_are_held() {
         [(200, 1_000), (503, 10)]
     );
     assert_eq!(thrust.stop(), 143);
+}
+
+#[test]
+fn s36_an_app_that_speaks_for_itself_is_believed() {
+    let mut thrust = Thrust::builder().start();
+    let mut client = thrust.connect();
+    thrust.wait_for("app ready");
+    let mut say = |word: &str, expected: &str| {
+        assert_eq!(client.get(&format!("/notify?say={word}")).status, 200);
+        let said = thrust.find(PATIENCE, |line| {
+            line.is_ours() && line.message() == expected
+        });
+        assert!(said.is_some(), "{expected}\n{}", thrust.logs());
+    };
+    say("RELOADING=1", "app reloading");
+    say("STOPPING=1", "app stopping");
+    assert_eq!(client.get("/close-port").status, 200);
+    let mut late = thrust.connect();
+    let refused = late.get("/hello");
+    assert_eq!(refused.status, 503, "it is going away, as it said");
+    assert_eq!(refused.field("retry-after").as_deref(), Some("1"));
+    assert_eq!(thrust.stop(), 143);
+}
+
+#[test]
+fn s36_the_notify_socket_is_the_childs_own_and_gone_after_the_exit() {
+    let mut thrust = Thrust::builder()
+        .env("NOTIFY_SOCKET", "/run/not-for-the-app")
+        .app(["--print-env"])
+        .start();
+    let line = thrust.find(PATIENCE, |line| line.text.contains("NOTIFY_SOCKET="));
+    let line = line.expect("the child is told where to speak").text;
+    let path = line
+        .split_once("NOTIFY_SOCKET=")
+        .expect("it was found")
+        .1
+        .trim()
+        .to_owned();
+    assert!(
+        path.len() <= 107 && path != "/run/not-for-the-app",
+        "{path}"
+    );
+    let directory = Path::new(&path).parent().expect("a directory").to_owned();
+    let mode = fs::metadata(&directory)
+        .expect("it is there")
+        .permissions()
+        .mode();
+    assert_eq!(mode & 0o777, 0o700);
+    assert_eq!(thrust.stop(), 143);
+    assert!(!directory.exists());
 }
 
 #[test]
