@@ -50,8 +50,9 @@ type Result<T> = std::result::Result<T, Box<dyn std::error::Error>>;
 /// What `thrust demo --app` would do, and a few words to the user.
 fn front() -> Result<u8> {
     let config = config()?;
-    let stdout = Stdout::start()?;
-    telemetry::init(stdout.clone(), config.log.debug)?;
+    let shape = config.log.format.shape();
+    let stdout = Stdout::start(shape)?;
+    telemetry::init(stdout.clone(), shape, config.log.debug)?;
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()

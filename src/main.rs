@@ -39,11 +39,12 @@ fn main() -> ExitCode {
 }
 
 fn run(config: Config) -> u8 {
-    let stdout = match Stdout::start() {
+    let shape = config.log.format.shape();
+    let stdout = match Stdout::start(shape) {
         Ok(stdout) => stdout,
         Err(error) => return fail(1, &error),
     };
-    if let Err(error) = telemetry::init(stdout.clone(), config.log.debug) {
+    if let Err(error) = telemetry::init(stdout.clone(), shape, config.log.debug) {
         return fail(1, &error);
     }
     let code = serve(config, stdout.clone());

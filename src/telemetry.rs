@@ -17,13 +17,13 @@ use tracing_subscriber::{
     util::{SubscriberInitExt, TryInitError},
 };
 
-use crate::journal::{Line, Stdout, Timestamp};
+use crate::journal::{Line, Shape, Stdout, Timestamp};
 
 /// Sends all events of `info` and above, or `debug` and above, to `stdout`.
 ///
 /// # Errors
 /// When this process has a subscriber already.
-pub fn init(stdout: Stdout, debug: bool) -> Result<(), TryInitError> {
+pub fn init(stdout: Stdout, shape: Shape, debug: bool) -> Result<(), TryInitError> {
     let level = if debug {
         LevelFilter::DEBUG
     } else {
@@ -31,6 +31,7 @@ pub fn init(stdout: Stdout, debug: bool) -> Result<(), TryInitError> {
     };
     let lines = Lines {
         stdout,
+        shape,
         timestamp: Mutex::default(),
     };
     tracing_subscriber::registry()
@@ -41,6 +42,7 @@ pub fn init(stdout: Stdout, debug: bool) -> Result<(), TryInitError> {
 /// Writes each event as a line.
 struct Lines {
     stdout: Stdout,
+    shape: Shape,
     timestamp: Mutex<Timestamp>,
 }
 
@@ -56,6 +58,7 @@ impl<S: Subscriber> Layer<S> for Lines {
         let time = timestamp.of(SystemTime::now());
         let mut line = Line::begin(
             &mut buffer,
+            self.shape,
             time,
             level(*event.metadata().level()),
             &message.0,

@@ -29,6 +29,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::Settings",
             "proxy::CompressionSettings",
             "proxy::FileSettings",
+            "proxy::AccessLogSettings",
+            "proxy::LogFormat",
             "upstream::Settings",
             "cache::Settings",
             "content::Coding",

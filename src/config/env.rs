@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Host, Limit,
-        ListenPort, MediaTypes, Page, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
-        Var,
+        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Format, Host, Limit,
+        ListenPort, MediaTypes, Page, Paths, Remap, Seconds, Signal, Size, SocketPath, Switch,
+        UrlPath, Var,
     },
 };
 
@@ -55,6 +55,8 @@ pub(super) struct Env {
     pub(super) public_files_enabled: Var<Switch>,
     pub(super) public_path: Var<Directory>,
     pub(super) max_connections: Var<Count>,
+    pub(super) log_format: Var<Format>,
+    pub(super) log_skip_paths: Option<Var<Paths>>,
 }
 
 impl Env {

@@ -54,8 +54,8 @@ pub struct Lifecycle {
 pub struct Log {
     /// `DEBUG`: more about ourselves.
     pub debug: bool,
-    /// `LOG_REQUESTS`: every request; the request path's settings have it too.
-    pub requests: bool,
+    /// `LOG_FORMAT`.
+    pub format: proxy::LogFormat,
 }
 
 impl Config {
@@ -66,7 +66,7 @@ impl Config {
             lifecycle: lifecycle(&env),
             log: Log {
                 debug: env.debug.0,
-                requests: env.log_requests.0,
+                format: env.log_format.0,
             },
             upstream: upstream::Settings {
                 command,
@@ -149,13 +149,17 @@ fn proxy(env: Env) -> proxy::Settings {
             .unwrap_or_default(),
         public: env.public_files_enabled.0.then_some(env.public_path.0),
     };
+    let access_log = proxy::AccessLogSettings {
+        format: env.log_format.0,
+        skip: env.log_skip_paths.map(|paths| paths.0).unwrap_or_default(),
+    };
     proxy::Settings {
+        access_log: env.log_requests.0.then_some(access_log),
         compression: env.gzip_compression_enabled.0.then_some(compression),
         files,
         forward_headers: env.forward_headers.0,
         max_request_body: env.max_request_body.0,
         bad_gateway_page: env.bad_gateway_page.0,
-        log_requests: env.log_requests.0,
         boot_hold_timeout: env.boot_hold_timeout.0,
         health_path: env.http_health_path.map(|path| path.0),
         health_host: env.http_health_host.map(|host| host.0),
@@ -173,7 +177,7 @@ mod tests {
     };
 
     use super::{super::given, *};
-    use crate::content::Coding;
+    use crate::{content::Coding, proxy::LogFormat};
 
     fn config(vars: &[(&str, &str)]) -> Config {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
@@ -217,7 +221,10 @@ mod tests {
                 forward_headers: true,
                 max_request_body: None,
                 bad_gateway_page: Some(PathBuf::from("./public/502.html")),
-                log_requests: true,
+                access_log: Some(proxy::AccessLogSettings {
+                    format: LogFormat::Json,
+                    skip: Vec::new(),
+                }),
                 boot_hold_timeout: seconds(10),
                 health_path: None,
                 health_host: None,
@@ -241,7 +248,7 @@ mod tests {
             },
             log: Log {
                 debug: false,
-                requests: true,
+                format: LogFormat::Json,
             },
             warnings: Vec::new(),
         };
@@ -276,6 +283,7 @@ mod tests {
             ("THRUSTER_UPSTREAM_RESPONSE_TIMEOUT", "9"),
             ("THRUSTER_UPSTREAM_IDLE_TIMEOUT", "10"),
             ("THRUSTER_MAX_CONNECTIONS", "11"),
+            ("THRUSTER_LOG_FORMAT", "logfmt"),
             ("CACHE_SIZE", "12KB"),
             ("MAX_CACHE_ITEM_SIZE", "13"),
             ("THRUSTER_CACHE_REQUIRE_PUBLIC", "0"),
@@ -324,7 +332,7 @@ mod tests {
             forward_headers: false,
             max_request_body: NonZeroU64::new(5 << 20),
             bad_gateway_page: None,
-            log_requests: false,
+            access_log: None,
             boot_hold_timeout: Duration::ZERO,
             health_path: Some("/up".into()),
             health_host: Some("example.com".into()),
@@ -350,10 +358,23 @@ mod tests {
             config.log,
             Log {
                 debug: true,
-                requests: false
+                format: LogFormat::Logfmt,
             }
         );
         assert_eq!(config.upstream.target, Target::Port(1));
+    }
+
+    #[test]
+    fn the_access_log_has_its_format_and_its_exceptions() {
+        let config = config(&[
+            ("THRUSTER_LOG_FORMAT", "combined"),
+            ("THRUSTER_LOG_SKIP_PATHS", "/up, /livez"),
+        ]);
+        let expected = proxy::AccessLogSettings {
+            format: LogFormat::Combined,
+            skip: vec!["/up".into(), "/livez".into()],
+        };
+        assert_eq!(config.proxy.access_log, Some(expected));
     }
 
     #[test]

@@ -16,7 +16,7 @@ use http::uri::Authority;
 use nix::sys::signal;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::content::Coding;
+use crate::{content::Coding, proxy::LogFormat};
 
 /// A manner of writing a value.
 pub(super) trait Kind {
@@ -296,6 +296,40 @@ impl Kind for UrlPath {
     fn parse(text: &str) -> Option<String> {
         let plain = |byte: u8| byte.is_ascii_graphic() && byte != b'?' && byte != b'#';
         (text.starts_with('/') && text.bytes().all(plain)).then(|| text.to_owned())
+    }
+}
+
+/// Exact paths.
+#[derive(Debug)]
+pub(super) struct Paths;
+
+impl Kind for Paths {
+    type Value = Vec<String>;
+    const EXPECTS: &'static str =
+        "paths that start with /, without spaces, ? or #, as a comma list";
+
+    fn parse(text: &str) -> Option<Vec<String>> {
+        text.split(',')
+            .map(|path| UrlPath::parse(path.trim()))
+            .collect()
+    }
+}
+
+/// How lines are written.
+#[derive(Debug)]
+pub(super) struct Format;
+
+impl Kind for Format {
+    type Value = LogFormat;
+    const EXPECTS: &'static str = "json, logfmt or combined";
+
+    fn parse(text: &str) -> Option<LogFormat> {
+        match text.to_ascii_lowercase().as_str() {
+            "json" => Some(LogFormat::Json),
+            "logfmt" => Some(LogFormat::Logfmt),
+            "combined" => Some(LogFormat::Combined),
+            _ => None,
+        }
     }
 }
 

@@ -4,8 +4,8 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Host, Kind, Limit,
-    ListenPort, MediaTypes, Page, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
+    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Format, Host, Kind, Limit,
+    ListenPort, MediaTypes, Page, Paths, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
@@ -73,6 +73,10 @@ pub(super) const GROUPS: &[Group] = &[
         title: "Protection",
         rows: PROTECTION,
     },
+    Group {
+        title: "Operation",
+        rows: OPERATION,
+    },
 ];
 
 /// All variables of this version.
@@ -105,7 +109,7 @@ const LIFECYCLE: &[Row] = &[
     bare::<Seconds>("HTTP_DRAIN_TIMEOUT", "30", "seconds for the requests in flight (0: do not wait)"),
     bare::<Seconds>("HTTP_DRAIN_DELAY", "0", "seconds of serving on after the signal"),
     prefixed::<Limit>("UPSTREAM_STOP_TIMEOUT", "0", "seconds until SIGKILL (0: wait for ever)"),
-    prefixed::<Limit>("SHUTDOWN_TIMEOUT", "", "seconds for the whole stop, as the platform gives them"),
+    prefixed::<Limit>("SHUTDOWN_TIMEOUT", "", "seconds for a whole stop, as the platform has it"),
     prefixed::<Signal>("STOP_SIGNAL", "", "relay this signal instead"),
     prefixed::<Remap>("EXIT_CODE_REMAP", "", "exit with another code: 143:0,130:0"),
     prefixed::<Switch>("WAIT_FOR_TARGET_PORT", "0", "listen only once the app does"),
@@ -139,6 +143,12 @@ const PROTECTION: &[Row] = &[
     prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
 ];
 
+#[rustfmt::skip]
+const OPERATION: &[Row] = &[
+    prefixed::<Format>("LOG_FORMAT", "json", "json, logfmt, or combined (requests as Apache does)"),
+    prefixed::<Paths>("LOG_SKIP_PATHS", "", "do not log requests for these: a comma list"),
+];
+
 /// Turns on TLS, so it is missed more than any other of [`LATER`].
 pub(super) const TLS_DOMAIN: &str = "TLS_DOMAIN";
 
@@ -148,8 +158,7 @@ pub(super) const LATER: &[&str] = &[
     TLS_DOMAIN, "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY", "EAB_KID", "EAB_HMAC_KEY",
     "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST",
     "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH",
-    "TLS_LOCAL", "TLS_MIN_VERSION", "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT",
-    "LOG_SKIP_PATHS",
+    "TLS_LOCAL", "TLS_MIN_VERSION", "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET",
 ];
 
 /// A variable that is read with and without the prefix.

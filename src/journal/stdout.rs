@@ -17,7 +17,7 @@ use nix::{
     sys::signal::{SigSet, Signal},
 };
 
-use super::{Line, Timestamp};
+use super::{Line, Shape, Timestamp};
 
 /// How many buffers may wait; at 16 KiB each, the most of the access log's, that is 16 MiB behind a blocked reader.
 const QUEUE: usize = 1024;
@@ -36,17 +36,17 @@ enum Item {
 }
 
 impl Stdout {
-    /// Starts the writer thread.
+    /// Starts the writer thread, whose own lines are of `shape`.
     ///
     /// # Errors
     /// When the thread cannot be started.
-    pub fn start() -> io::Result<Self> {
+    pub fn start(shape: Shape) -> io::Result<Self> {
         let (queue, items) = sync_channel(QUEUE);
         let dropped = Arc::new(AtomicU64::new(0));
         let counter = dropped.clone();
         std::thread::Builder::new()
             .name("log".into())
-            .spawn(move || write_all(&items, &counter))?;
+            .spawn(move || write_all(&items, &counter, shape))?;
         Ok(Self { queue, dropped })
     }
 
@@ -67,7 +67,7 @@ impl Stdout {
     }
 }
 
-fn write_all(items: &Receiver<Item>, dropped: &AtomicU64) {
+fn write_all(items: &Receiver<Item>, dropped: &AtomicU64, shape: Shape) {
     // In the background of a terminal with `tostop` the kernel would send us SIGTTOU for each write, and as it has a
     // handler, for ever; who blocks it may write (tty_ioctl(4), termios(3)).
     let _ = SigSet::from(Signal::SIGTTOU).thread_block();
@@ -86,7 +86,7 @@ fn write_all(items: &Receiver<Item>, dropped: &AtomicU64) {
         if lost > 0 {
             let mut buffer = Vec::new();
             let time = timestamp.of(SystemTime::now());
-            let mut line = Line::begin(&mut buffer, time, "WARN", "log lines dropped");
+            let mut line = Line::begin(&mut buffer, shape, time, "WARN", "log lines dropped");
             line.integer("lines", lost);
             line.end();
             write(stdout, &buffer);

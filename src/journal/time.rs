@@ -30,6 +30,18 @@ impl Timestamp {
         &self.text
     }
 
+    /// The second that was formatted last as `21/Nov/2026:18:21:06 +0000`, the Common Log Format's way.
+    pub fn common(&self) -> [u8; 26] {
+        const MONTHS: &[u8] = b"JanFebMarAprMayJunJulAugSepOctNovDec";
+        let mut common = *b"01/Jan/1970:00:00:00 +0000";
+        let month = usize::from(self.text[5] - b'0') * 10 + usize::from(self.text[6] - b'0');
+        common[..2].copy_from_slice(&self.text[8..10]);
+        common[3..6].copy_from_slice(&MONTHS[3 * (month - 1)..3 * month]);
+        common[7..11].copy_from_slice(&self.text[..4]);
+        common[12..20].copy_from_slice(&self.text[11..19]);
+        common
+    }
+
     fn write_second(&mut self) {
         let (days, rest) = (self.second / 86_400, self.second % 86_400);
         let (year, month, day) = civil(days);
@@ -83,5 +95,16 @@ mod tests {
             let at = UNIX_EPOCH + Duration::from_secs(seconds) + Duration::from_micros(micros);
             assert_eq!(std::str::from_utf8(timestamp.of(at)).unwrap(), expected);
         }
+    }
+
+    #[test]
+    fn the_common_log_format_has_months_by_name() {
+        let mut timestamp = Timestamp::default();
+        timestamp.of(UNIX_EPOCH + Duration::from_secs(1_795_285_266));
+        assert_eq!(timestamp.common(), *b"21/Nov/2026:18:21:06 +0000");
+        timestamp.of(UNIX_EPOCH + Duration::from_secs(1_798_761_599));
+        assert_eq!(timestamp.common(), *b"31/Dec/2026:23:59:59 +0000");
+        timestamp.of(UNIX_EPOCH);
+        assert_eq!(timestamp.common(), *b"01/Jan/1970:00:00:00 +0000");
     }
 }

@@ -1,4 +1,4 @@
-//! The access log: one line a request, in Thruster's words, written when the response's last byte was taken.
+//! The access log: one line a request, in Thruster's words or in Apache's, written when the response's last byte was taken.
 //!
 //! What is known at the start is formatted at once into a buffer of the entry's own, so that an entry keeps nothing of
 //! the request alive; entries and their buffers are used again.
@@ -12,9 +12,10 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use tokio::task::spawn_local;
 
+use super::AccessLogSettings;
 use crate::{
     handler::{BodyError, Cause, End, Ended, Handler, Refusal, Request, Response},
-    journal::{Line, Stdout, Timestamp},
+    journal::{Line, Shape, Stdout, Timestamp, escape},
 };
 
 /// A core's lines are handed over once they are this long together, in bytes,
@@ -29,6 +30,27 @@ const SPARE: usize = 256;
 /// The status of a request whose client did not wait; nginx's word for it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
 
+/// `LOG_FORMAT`: how a request is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// With Thruster's fields, as JSON.
+    Json,
+    /// With Thruster's fields, as logfmt.
+    Logfmt,
+    /// Apache's combined log format.
+    Combined,
+}
+
+impl LogFormat {
+    /// How all other lines are written.
+    pub fn shape(self) -> Shape {
+        match self {
+            Self::Json => Shape::Json,
+            Self::Logfmt | Self::Combined => Shape::Logfmt,
+        }
+    }
+}
+
 /// Logs each request; without a journal it costs nothing.
 #[derive(Debug)]
 pub(super) struct AccessLog<H> {
@@ -40,6 +62,8 @@ pub(super) struct AccessLog<H> {
 /// The lines of one core on their way to stdout.
 #[derive(Debug)]
 struct Journal {
+    format: LogFormat,
+    skip: Vec<String>,
     stdout: Stdout,
     lines: RefCell<Vec<u8>>,
     timestamp: RefCell<Timestamp>,
@@ -57,8 +81,12 @@ struct Entry {
     /// Where it is written; none once it was, or while it waits to be used again.
     journal: Option<Rc<Journal>>,
     began: Instant,
-    /// The fields that come from the request.
+    /// What comes from the request.
     asked: Vec<u8>,
+    /// Where in it, in Apache's format, the host ends and the time belongs,
+    host_ends: usize,
+    /// and where the request line ends and the status belongs.
+    line_ends: usize,
     status: u16,
     content_type: Option<HeaderValue>,
     cache: Option<HeaderValue>,
@@ -68,10 +96,14 @@ struct Entry {
 }
 
 impl<H> AccessLog<H> {
-    /// `stdout` is none when requests are not logged.
-    pub(super) fn new(stdout: Option<Stdout>, forward_headers: bool, next: H) -> Self {
+    /// `log` is none when requests are not logged.
+    pub(super) fn new(
+        log: Option<(&AccessLogSettings, Stdout)>,
+        forward_headers: bool,
+        next: H,
+    ) -> Self {
         Self {
-            journal: stdout.map(Journal::new),
+            journal: log.map(|(settings, stdout)| Journal::new(settings, stdout)),
             forward_headers,
             next,
         }
@@ -80,7 +112,8 @@ impl<H> AccessLog<H> {
 
 impl<H: Handler> Handler for AccessLog<H> {
     async fn handle(&self, request: Box<Request>) -> Response {
-        let Some(journal) = &self.journal else {
+        let journal = self.journal.as_ref();
+        let Some(journal) = journal.filter(|journal| journal.wants(&request)) else {
             return self.next.handle(request).await;
         };
         let mut entry = journal.begin(&request, self.forward_headers);
@@ -92,8 +125,10 @@ impl<H: Handler> Handler for AccessLog<H> {
 }
 
 impl Journal {
-    fn new(stdout: Stdout) -> Rc<Self> {
+    fn new(settings: &AccessLogSettings, stdout: Stdout) -> Rc<Self> {
         Rc::new(Self {
+            format: settings.format,
+            skip: settings.skip.clone(),
             stdout,
             lines: RefCell::default(),
             timestamp: RefCell::default(),
@@ -102,21 +137,35 @@ impl Journal {
         })
     }
 
+    fn wants(&self, request: &Request) -> bool {
+        let path = request.head.uri.path();
+        !self.skip.iter().any(|skipped| skipped == path)
+    }
+
     fn begin(self: &Rc<Self>, request: &Request, forward_headers: bool) -> Box<Entry> {
         let spare = self.spare.borrow_mut().pop();
         let mut entry = spare.unwrap_or_else(|| Box::new(Entry::new()));
         entry.journal = Some(self.clone());
-        entry.asked(request, forward_headers);
+        entry.begin(request);
+        match self.format {
+            LogFormat::Combined => entry.asked_as_apache(request, forward_headers),
+            LogFormat::Json | LogFormat::Logfmt => {
+                entry.asked(request, forward_headers, self.format.shape());
+            }
+        }
         entry
     }
 
     fn write(self: &Rc<Self>, entry: &Entry, sent: u64) {
         let mut lines = self.lines.borrow_mut();
-        entry.write(
-            &mut lines,
-            self.timestamp.borrow_mut().of(SystemTime::now()),
-            sent,
-        );
+        let mut timestamp = self.timestamp.borrow_mut();
+        let time = timestamp.of(SystemTime::now());
+        match self.format {
+            LogFormat::Json | LogFormat::Logfmt => {
+                entry.write(&mut lines, self.format.shape(), time, sent);
+            }
+            LogFormat::Combined => entry.write_as_apache(&mut lines, &timestamp.common(), sent),
+        }
         if lines.len() >= FULL {
             self.stdout.send(std::mem::replace(
                 &mut lines,
@@ -152,6 +201,8 @@ impl Entry {
             journal: None,
             began: Instant::now(),
             asked: Vec::with_capacity(512),
+            host_ends: 0,
+            line_ends: 0,
             status: CLIENT_CLOSED_REQUEST,
             content_type: None,
             cache: None,
@@ -160,18 +211,18 @@ impl Entry {
         }
     }
 
-    fn asked(&mut self, request: &Request, forward_headers: bool) {
+    fn begin(&mut self, request: &Request) {
         self.began = request.client.arrived;
         self.client_gone();
         self.asked.clear();
+        self.host_ends = 0;
+        self.to_head = request.head.method == Method::HEAD;
+    }
+
+    fn asked(&mut self, request: &Request, forward_headers: bool, shape: Shape) {
         let head = &request.head;
-        self.to_head = head.method == Method::HEAD;
-        let field = |name: HeaderName| {
-            head.headers
-                .get(name)
-                .map_or(&b""[..], HeaderValue::as_bytes)
-        };
-        let mut line = Line::resume(&mut self.asked);
+        let field = |name| field(&head.headers, name);
+        let mut line = Line::resume(&mut self.asked, shape);
         line.text("path", head.uri.path().as_bytes());
         line.text("method", head.method.as_str().as_bytes());
         match content_length(&head.headers) {
@@ -194,6 +245,67 @@ impl Entry {
         line.text("request_id", request.id.as_bytes());
     }
 
+    /// `HOST - - `, where the time goes then, `"METHOD TARGET PROTO"`, and behind the status `"REFERER" "USER AGENT"`.
+    fn asked_as_apache(&mut self, request: &Request, forward_headers: bool) {
+        let head = &request.head;
+        let field = |name| field(&head.headers, name);
+        match field(super::headers::X_FORWARDED_FOR) {
+            forwarded if forward_headers && !forwarded.is_empty() => {
+                // Who came first; the others are proxies.
+                let first = forwarded.split(|byte| *byte == b',').next();
+                let first = first.unwrap_or_default().trim_ascii();
+                let host = first.split(u8::is_ascii_whitespace).next();
+                escape(&mut self.asked, host.unwrap_or_default());
+            }
+            _ => self
+                .asked
+                .extend_from_slice(request.client.address.ip().to_string().as_bytes()),
+        }
+        self.host_ends = self.asked.len();
+        self.asked.extend_from_slice(b"\"");
+        escape(&mut self.asked, head.method.as_str().as_bytes());
+        self.asked.push(b' ');
+        let target = head
+            .uri
+            .path_and_query()
+            .map_or("/", |target| target.as_str());
+        escape(&mut self.asked, target.as_bytes());
+        self.asked.push(b' ');
+        self.asked.extend_from_slice(proto(head.version));
+        self.asked.push(b'"');
+        self.line_ends = self.asked.len();
+        for name in [header::REFERER, header::USER_AGENT] {
+            self.asked.extend_from_slice(b" \"");
+            match field(name) {
+                b"" => self.asked.push(b'-'),
+                value => escape(&mut self.asked, value),
+            }
+            self.asked.push(b'"');
+        }
+    }
+
+    fn write_as_apache(&self, lines: &mut Vec<u8>, time: &[u8], sent: u64) {
+        let (host, rest) = self.asked.split_at(self.host_ends);
+        let (line, end) = rest.split_at(self.line_ends - self.host_ends);
+        let sent = match sent {
+            0 => "-".to_owned(),
+            sent => sent.to_string(),
+        };
+        let answer = format!(" {} {sent}", self.status);
+        for part in [
+            host,
+            b" - - [",
+            time,
+            b"] ",
+            line,
+            answer.as_bytes(),
+            end,
+            b"\n",
+        ] {
+            lines.extend_from_slice(part);
+        }
+    }
+
     fn answered(&mut self, response: &Response) {
         self.status = response.status().as_u16();
         self.content_type = response.headers().get(header::CONTENT_TYPE).cloned();
@@ -210,11 +322,11 @@ impl Entry {
         self.cause = Some(Cause::ClientGone);
     }
 
-    fn write(&self, lines: &mut Vec<u8>, time: &[u8], sent: u64) {
+    fn write(&self, lines: &mut Vec<u8>, shape: Shape, time: &[u8], sent: u64) {
         let text =
             |value: &Option<HeaderValue>| value.clone().unwrap_or(HeaderValue::from_static(""));
         let took = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
-        let mut line = Line::begin(lines, time, "INFO", "Request");
+        let mut line = Line::begin(lines, shape, time, "INFO", "Request");
         line.integer("status", u64::from(self.status));
         line.integer("dur", took);
         line.raw(&self.asked);
@@ -265,6 +377,10 @@ fn cause(error: BodyError) -> Cause {
         BodyError::Request(Refusal::Broken) => Cause::BadRequest,
         BodyError::Request(Refusal::Gone) => Cause::ClientGone,
     }
+}
+
+fn field(headers: &HeaderMap, name: HeaderName) -> &[u8] {
+    headers.get(name).map_or(&b""[..], HeaderValue::as_bytes)
 }
 
 fn content_length(headers: &HeaderMap) -> Option<u64> {

@@ -22,6 +22,7 @@ mod tunnel;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
+pub use access_log::LogFormat;
 pub use app::{App, AppState};
 pub use probe::Probe;
 
@@ -44,8 +45,8 @@ pub struct Settings {
     pub max_request_body: Option<NonZeroU64>,
     /// `BAD_GATEWAY_PAGE`; none when set empty.
     pub bad_gateway_page: Option<PathBuf>,
-    /// `LOG_REQUESTS`.
-    pub log_requests: bool,
+    /// `LOG_REQUESTS` and how, or none.
+    pub access_log: Option<AccessLogSettings>,
     /// `BOOT_HOLD_TIMEOUT`: how long a request waits for an app that boots; zero does not hold.
     pub boot_hold_timeout: Duration,
     /// `HTTP_HEALTH_PATH`.
@@ -58,6 +59,15 @@ pub struct Settings {
     pub response_timeout: Option<Duration>,
     /// `UPSTREAM_IDLE_TIMEOUT`; zero keeps no connection.
     pub idle_timeout: Duration,
+}
+
+/// How requests are logged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessLogSettings {
+    /// `LOG_FORMAT`.
+    pub format: LogFormat,
+    /// `LOG_SKIP_PATHS`: these paths are not logged.
+    pub skip: Vec<String>,
 }
 
 /// How responses are compressed.
@@ -100,7 +110,7 @@ pub fn stack(
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
     let path = AccessLog::new(
-        settings.log_requests.then_some(stdout),
+        settings.access_log.as_ref().map(|log| (log, stdout)),
         settings.forward_headers,
         path,
     );

@@ -1,8 +1,9 @@
 //! The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 
+use nix::sys::signal::Signal::SIGTERM;
 use serde_json::Value;
 
-use crate::support::{QUIET, Record, Thrust, seconds};
+use crate::support::{Client, PATIENCE, QUIET, Record, Thrust, seconds};
 
 /// The line as JSON, which the harness would have passed over were it none.
 fn fields(record: &Record) -> Value {
@@ -206,4 +207,102 @@ fn debug_says_more_in_the_same_shape() {
     assert_eq!(thrust.get("/hello").status, 200);
     assert_eq!(thrust.stop(), 143);
     assert!(!thrust.records().iter().any(|line| line.level() == "DEBUG"));
+}
+
+#[test]
+fn logfmt_has_the_same_fields_for_all_lines() {
+    let mut thrust = Thrust::builder()
+        .env("THRUSTER_LOG_FORMAT", "logfmt")
+        .spawn();
+    let text = |needle: &str| {
+        let line = thrust.find(PATIENCE, |line| line.text.contains(needle));
+        line.unwrap_or_else(|| panic!("{needle}: {}", thrust.logs()))
+            .text
+    };
+    assert!(text("level=INFO msg=listening addr=").starts_with("time=20"));
+    text("msg=\"app ready\" ");
+    let port = text("msg=listening")
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.trim().parse().ok());
+    let mut client = Client::connect(port.expect("a port"));
+    client.send_head(
+        "GET",
+        "/hello?a=1&b=c d".replace(' ', "%20").as_str(),
+        "user-agent: a \"b\"\r\n",
+    );
+    assert_eq!(client.response().status, 200);
+    let line = text("msg=Request");
+    for field in [
+        " status=200 ",
+        " path=/hello ",
+        " method=GET ",
+        " query=\"a=1&b=c%20d\" ",
+        " user_agent=\"a \\\"b\\\"\" ",
+        " proto=HTTP/1.1 ",
+        " cause=\"\"",
+    ] {
+        assert!(line.contains(field), "{field}: {line}");
+    }
+    thrust.signal(SIGTERM);
+    text("msg=stopped exit_code=143 ");
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
+fn combined_is_what_apache_writes_and_the_rest_is_logfmt() {
+    let mut thrust = Thrust::builder()
+        .env("THRUSTER_LOG_FORMAT", "combined")
+        .spawn();
+    let text = |needle: &str| {
+        let line = thrust.find(PATIENCE, |line| line.text.contains(needle));
+        line.unwrap_or_else(|| panic!("{needle}: {}", thrust.logs()))
+            .text
+    };
+    let port = text("msg=listening")
+        .rsplit(':')
+        .next()
+        .and_then(|port| port.trim().parse().ok());
+    text("msg=\"app ready\"");
+    let mut client = Client::connect(port.expect("a port"));
+    client.send_head(
+        "GET",
+        "/bytes?n=12",
+        "user-agent: test/1.0 \"x\"\r\nreferer: http://a.example/\r\nx-forwarded-for: 203.0.113.9 , 10.0.0.1\r\n",
+    );
+    assert_eq!(client.response().status, 200);
+    let line = text("\"GET /bytes");
+    let (host, rest) = line.split_once(" - - [").expect("host, then time");
+    let (time, rest) = rest.split_once("] ").expect("time, then the request");
+    assert_eq!(host, "203.0.113.9");
+    assert!(time.len() == 26 && time.ends_with(" +0000"), "{time}");
+    assert_eq!(
+        rest.trim_end(),
+        "\"GET /bytes?n=12 HTTP/1.1\" 200 12 \"http://a.example/\" \"test/1.0 \\\"x\\\"\""
+    );
+    assert_eq!(client.get("/status?code=204").status, 204);
+    let empty = text("\"GET /status");
+    assert!(
+        empty.trim_end().ends_with("HTTP/1.1\" 204 - \"-\" \"-\""),
+        "{empty}"
+    );
+    thrust.signal(SIGTERM);
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
+fn log_skip_paths_are_not_logged_and_all_others_are() {
+    let thrust = Thrust::builder()
+        .env("THRUSTER_LOG_SKIP_PATHS", "/status, /hello")
+        .start();
+    let mut client = thrust.connect();
+    assert_eq!(client.get("/hello?x=1").status, 200);
+    assert_eq!(client.get("/status").status, 200);
+    assert_eq!(client.get("/bytes?n=1").status, 200);
+    thrust.wait_for_request("/bytes");
+    let logged = thrust.logs();
+    assert!(
+        !logged.contains("\"path\":\"/hello\"") && !logged.contains("\"path\":\"/status\""),
+        "{logged}"
+    );
 }
