@@ -50,6 +50,7 @@
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
+//! | [`files`] | files: opened inside of their directories, read without making a core wait, left to the kernel to send |
 //! | [`content`] | what HTTP says about content: codings, validators, preconditions, ranges; pure |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
@@ -60,6 +61,7 @@ pub mod cache;
 pub mod config;
 pub mod content;
 pub mod drain;
+pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;

@@ -36,11 +36,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // FLOOR 2: two rooms that never meet.
-    ("server", &["handler", "drain", "http1::BodyError"]),
+    (
+        "server",
+        &["handler", "drain", "http1::BodyError", "files::stand_in"],
+    ),
     (
         "proxy",
         &[
-            "cache", "content", "handler", "drain", "http1", "journal", "target",
+            "cache", "content", "files", "handler", "drain", "http1", "journal", "target",
         ],
     ),
     // FLOOR 1
@@ -48,9 +51,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
-    ("handler", &["http1"]),
+    ("handler", &["files", "http1"]),
     ("http1", &["drain", "target"]),
     ("content", &[]),
+    ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
     ("target", &[]),
@@ -70,6 +74,8 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     // Requests know no pids.
     ("proxy", &["signal_hook"]),
     ("handler", &["nix", "libc", "signal_hook"]),
+    // Files know bytes and ranges, but no messages.
+    ("files", &["http_body", "httparse", "hyper", "hyper_util"]),
 ];
 
 /// Names of modules that say nothing about what is in them.

@@ -9,10 +9,21 @@ use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
 use super::request::{Refusal, RequestBody};
-use crate::http1::ResponseBody;
+use crate::{
+    files::Pieces,
+    http1::{self, ResponseBody},
+};
 
 /// Why a body ends before its end.
-pub type BodyError = crate::http1::BodyError<Refusal>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// What the app sends ended.
+    #[error(transparent)]
+    App(#[from] http1::BodyError<Refusal>),
+    /// The file became shorter while it was sent, or cannot be read.
+    #[error("the file cannot be read to its end")]
+    File,
+}
 
 /// What is sent to the client after the head.
 #[derive(Debug)]
@@ -31,6 +42,8 @@ enum Source {
     Bytes(Bytes),
     /// Streamed from the app as it sends; boxed, since it carries the whole exchange.
     App(Box<ResponseBody<RequestBody>>),
+    /// A file, or parts of it; boxed, to be no larger than the others.
+    File(Box<Pieces>),
 }
 
 /// How a body came to its end.
@@ -59,6 +72,29 @@ impl Body {
     /// What the app sends, as it sends it.
     pub fn app(body: Box<ResponseBody<RequestBody>>) -> Self {
         Self::of(Source::App(body))
+    }
+
+    /// A file, or parts of it.
+    pub fn file(pieces: Pieces) -> Self {
+        match pieces.left() {
+            0 => Self::empty(),
+            _ => Self::of(Source::File(Box::new(pieces))),
+        }
+    }
+
+    /// How many bytes are left, if they come from a file.
+    pub fn file_length(&self) -> Option<u64> {
+        match &self.source {
+            Source::File(pieces) => Some(pieces.left()),
+            Source::Empty | Source::Bytes(_) | Source::App(_) => None,
+        }
+    }
+
+    /// Lets the bytes of a file be read: for whoever looks at them on their way.
+    pub fn read_through(&mut self) {
+        if let Source::File(pieces) = &mut self.source {
+            pieces.read_through();
+        }
     }
 
     /// Tells `ended` when this body ends.
@@ -92,7 +128,18 @@ impl Body {
                 self.source = Source::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Source::App(body) => body.poll_frame(cx),
+            Source::App(body) => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::App))),
+            Source::File(pieces) => pieces.poll_piece(cx).map(|piece| {
+                piece.map(|piece| match piece {
+                    Ok(bytes) => Ok(Frame::data(bytes)),
+                    Err(error) => {
+                        tracing::debug!(%error, "a file cannot be read to its end");
+                        Err(BodyError::File)
+                    }
+                })
+            }),
         }
     }
 }
@@ -151,6 +198,7 @@ impl http_body::Body for Body {
             Source::Empty => true,
             Source::Bytes(_) => false,
             Source::App(body) => body.is_end_stream(),
+            Source::File(pieces) => pieces.left() == 0,
         }
     }
 
@@ -159,16 +207,17 @@ impl http_body::Body for Body {
             Source::Empty => SizeHint::with_exact(0),
             Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::App(body) => body.length().map_or(SizeHint::new(), SizeHint::with_exact),
+            Source::File(pieces) => SizeHint::with_exact(pieces.left()),
         }
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let end = if http_body::Body::is_end_stream(self) {
-            End::Whole
-        } else {
-            End::Dropped
+        let end = match &self.source {
+            _ if http_body::Body::is_end_stream(self) => End::Whole,
+            Source::File(pieces) if pieces.is_cut() => End::Failed(BodyError::File),
+            _ => End::Dropped,
         };
         self.end(end);
     }

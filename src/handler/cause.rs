@@ -29,6 +29,12 @@ pub enum Cause {
     UpstreamBadResponse,
     /// The app has exited.
     UpstreamGone,
+    /// The app named a file that is not there.
+    FileMissing,
+    /// The app named a file that is not to be sent: outside of its directory, or no regular file.
+    FileRefused,
+    /// A file could not be opened, or not be read to its end.
+    FileFailed,
 }
 
 impl Cause {
@@ -48,6 +54,9 @@ impl Cause {
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamBadResponse => "upstream_bad_response",
             Self::UpstreamGone => "upstream_gone",
+            Self::FileMissing => "file_missing",
+            Self::FileRefused => "file_refused",
+            Self::FileFailed => "file_failed",
         }
     }
 }

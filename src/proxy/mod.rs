@@ -3,21 +3,29 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> hold -> reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> public files -> sendfile -> hold -> reverse proxy -> the app
 //! ```
 
+mod accel;
 mod access_log;
 mod app;
+mod asked;
 mod bad_gateway;
 mod body_limit;
+mod digest;
+mod file_answer;
 mod headers;
 mod health;
 mod hold;
+mod page;
+mod percent;
 mod pool;
 mod probe;
+mod public_files;
 mod refuse;
 mod request_id;
 mod reverse_proxy;
+mod sendfile;
 mod tunnel;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
@@ -26,8 +34,8 @@ pub use app::{App, AppState};
 pub use probe::Probe;
 
 use self::{
-    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
-    request_id::RequestIds, reverse_proxy::ReverseProxy,
+    access_log::AccessLog, body_limit::BodyLimit, health::Health, public_files::PublicFiles,
+    refuse::Refuse, request_id::RequestIds, reverse_proxy::ReverseProxy, sendfile::Sendfile,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
@@ -96,6 +104,8 @@ pub fn stack(
 ) -> impl Handler + use<> {
     let _ = cache;
     let path = ReverseProxy::new(settings, app, watch.clone());
+    let path = Sendfile::new(&settings.files, path);
+    let path = PublicFiles::new(settings.files.public.as_deref(), path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
