@@ -51,12 +51,14 @@
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
 //! | [`content`] | what HTTP says about content: codings, validators, preconditions, ranges; pure |
+//! | [`coding`] | content codings made: one encoder over zstd, brotli and gzip |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
 pub mod cache;
+pub mod coding;
 pub mod config;
 pub mod content;
 pub mod drain;

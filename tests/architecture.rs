@@ -40,7 +40,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "cache", "content", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "handler", "drain", "http1", "journal", "target",
         ],
     ),
     // FLOOR 1
@@ -48,8 +48,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
-    ("handler", &["http1"]),
+    ("handler", &["coding", "http1"]),
     ("http1", &["drain", "target"]),
+    ("coding", &["content"]),
     ("content", &[]),
     ("drain", &[]),
     ("journal", &[]),
