@@ -27,7 +27,7 @@
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
 //! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │                                   hold ─► reverse proxy ─► pool ───┼──► app
+//!             on a core, │                    compression ─► hold ─► reverse proxy ─► pool ───┼──► app
 //!             for life   │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```

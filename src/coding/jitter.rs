@@ -74,7 +74,7 @@ impl Jitter {
         let lanes = mixed(self.lanes, &rest);
         let hash = folded(lanes[0] ^ self.length, lanes[1] ^ KEYS[2]);
         let hash = folded(hash ^ KEYS[3], KEYS[0]);
-        1 + usize::try_from((hash >> 48) * u64::from(self.most) >> 16).unwrap_or(0)
+        1 + usize::try_from(((hash >> 48) * u64::from(self.most)) >> 16).unwrap_or(0)
     }
 
     fn held(&self) -> usize {

@@ -8,8 +8,11 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::request::{Refusal, RequestBody};
-use crate::http1::ResponseBody;
+use super::{
+    encoded::Encoded,
+    request::{Refusal, RequestBody},
+};
+use crate::{coding::Encoder, http1::ResponseBody};
 
 /// Why a body ends before its end.
 pub type BodyError = crate::http1::BodyError<Refusal>;
@@ -31,6 +34,8 @@ enum Source {
     Bytes(Bytes),
     /// Streamed from the app as it sends; boxed, since it carries the whole exchange.
     App(Box<ResponseBody<RequestBody>>),
+    /// Another body, encoded as it passes.
+    Encoded(Box<Encoded>),
 }
 
 /// How a body came to its end.
@@ -59,6 +64,33 @@ impl Body {
     /// What the app sends, as it sends it.
     pub fn app(body: Box<ResponseBody<RequestBody>>) -> Self {
         Self::of(Source::App(body))
+    }
+
+    /// This body, encoded as it passes; nobody knows how long it will be.
+    pub fn encoded(self, encoder: Encoder) -> Self {
+        Self::of(Source::Encoded(Box::new(Encoded::new(self, encoder))))
+    }
+
+    /// How many bytes are left, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+
+    /// All of it, if it is in memory and not longer than `most` bytes.
+    ///
+    /// # Errors
+    /// The body as it was, if it is not.
+    pub fn into_whole(mut self, most: usize) -> Result<Bytes, Self> {
+        match &mut self.source {
+            Source::Bytes(bytes) if bytes.len() <= most => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                self.sent += bytes.len() as u64;
+                self.end(End::Whole);
+                Ok(bytes)
+            }
+            _ => Err(self),
+        }
     }
 
     /// Tells `ended` when this body ends.
@@ -93,6 +125,7 @@ impl Body {
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
             Source::App(body) => body.poll_frame(cx),
+            Source::Encoded(body) => body.poll_frame(cx),
         }
     }
 }
@@ -151,6 +184,7 @@ impl http_body::Body for Body {
             Source::Empty => true,
             Source::Bytes(_) => false,
             Source::App(body) => body.is_end_stream(),
+            Source::Encoded(body) => body.is_end_stream(),
         }
     }
 
@@ -159,6 +193,7 @@ impl http_body::Body for Body {
             Source::Empty => SizeHint::with_exact(0),
             Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::App(body) => body.length().map_or(SizeHint::new(), SizeHint::with_exact),
+            Source::Encoded(_) => SizeHint::new(),
         }
     }
 }

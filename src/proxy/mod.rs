@@ -3,13 +3,14 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> hold -> reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> compression -> hold -> reverse proxy -> the app
 //! ```
 
 mod access_log;
 mod app;
 mod bad_gateway;
 mod body_limit;
+mod compression;
 mod headers;
 mod health;
 mod hold;
@@ -20,14 +21,19 @@ mod request_id;
 mod reverse_proxy;
 mod tunnel;
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, rc::Rc, time::Duration};
 
 pub use app::{App, AppState};
 pub use probe::Probe;
 
 use self::{
-    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
-    request_id::RequestIds, reverse_proxy::ReverseProxy,
+    access_log::AccessLog,
+    body_limit::BodyLimit,
+    compression::{Compression, Policy},
+    health::Health,
+    refuse::Refuse,
+    request_id::RequestIds,
+    reverse_proxy::ReverseProxy,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
@@ -95,7 +101,9 @@ pub fn stack(
     watch: Watch,
 ) -> impl Handler + use<> {
     let _ = cache;
+    let compression = settings.compression.as_ref().map(Policy::new).map(Rc::new);
     let path = ReverseProxy::new(settings, app, watch.clone());
+    let path = Compression::new(compression, path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
