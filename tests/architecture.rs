@@ -43,7 +43,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "cache", "content", "files", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
         ],
     ),
     // FLOOR 1
@@ -51,8 +51,9 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
-    ("handler", &["files", "http1"]),
+    ("handler", &["coding", "files", "http1"]),
     ("http1", &["drain", "target"]),
+    ("coding", &["content"]),
     ("content", &[]),
     ("files", &["content"]),
     ("drain", &[]),

@@ -8,8 +8,12 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::request::{Refusal, RequestBody};
+use super::{
+    encoded::Encoded,
+    request::{Refusal, RequestBody},
+};
 use crate::{
+    coding::Encoder,
     files::Pieces,
     http1::{self, ResponseBody},
 };
@@ -44,6 +48,8 @@ enum Source {
     App(Box<ResponseBody<RequestBody>>),
     /// A file, or parts of it; boxed, to be no larger than the others.
     File(Box<Pieces>),
+    /// Another body, encoded as it passes.
+    Encoded(Box<Encoded>),
 }
 
 /// How a body came to its end.
@@ -86,7 +92,7 @@ impl Body {
     pub fn file_length(&self) -> Option<u64> {
         match &self.source {
             Source::File(pieces) => Some(pieces.left()),
-            Source::Empty | Source::Bytes(_) | Source::App(_) => None,
+            Source::Empty | Source::Bytes(_) | Source::App(_) | Source::Encoded(_) => None,
         }
     }
 
@@ -94,6 +100,34 @@ impl Body {
     pub fn read_through(&mut self) {
         if let Source::File(pieces) = &mut self.source {
             pieces.read_through();
+        }
+    }
+
+    /// This body, encoded as it passes; nobody knows how long it will be.
+    pub fn encoded(mut self, encoder: Encoder) -> Self {
+        self.read_through();
+        Self::of(Source::Encoded(Box::new(Encoded::new(self, encoder))))
+    }
+
+    /// How many bytes are left, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+
+    /// All of it, if it is in memory and not longer than `most` bytes.
+    ///
+    /// # Errors
+    /// The body as it was, if it is not.
+    pub fn into_whole(mut self, most: usize) -> Result<Bytes, Self> {
+        match &mut self.source {
+            Source::Bytes(bytes) if bytes.len() <= most => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                self.sent += bytes.len() as u64;
+                self.end(End::Whole);
+                Ok(bytes)
+            }
+            _ => Err(self),
         }
     }
 
@@ -140,6 +174,7 @@ impl Body {
                     }
                 })
             }),
+            Source::Encoded(body) => body.poll_frame(cx),
         }
     }
 }
@@ -199,6 +234,7 @@ impl http_body::Body for Body {
             Source::Bytes(_) => false,
             Source::App(body) => body.is_end_stream(),
             Source::File(pieces) => pieces.left() == 0,
+            Source::Encoded(body) => body.is_end_stream(),
         }
     }
 
@@ -208,6 +244,7 @@ impl http_body::Body for Body {
             Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
             Source::App(body) => body.length().map_or(SizeHint::new(), SizeHint::with_exact),
             Source::File(pieces) => SizeHint::with_exact(pieces.left()),
+            Source::Encoded(_) => SizeHint::new(),
         }
     }
 }

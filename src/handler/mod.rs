@@ -5,6 +5,7 @@
 
 mod body;
 mod cause;
+mod encoded;
 mod request;
 
 use std::future::Future;

@@ -3,7 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> public files -> sendfile -> hold -> reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> hold ->
+//! reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -12,6 +13,7 @@ mod app;
 mod asked;
 mod bad_gateway;
 mod body_limit;
+mod compression;
 mod digest;
 mod file_answer;
 mod headers;
@@ -28,14 +30,21 @@ mod reverse_proxy;
 mod sendfile;
 mod tunnel;
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, rc::Rc, time::Duration};
 
 pub use app::{App, AppState};
 pub use probe::Probe;
 
 use self::{
-    access_log::AccessLog, body_limit::BodyLimit, health::Health, public_files::PublicFiles,
-    refuse::Refuse, request_id::RequestIds, reverse_proxy::ReverseProxy, sendfile::Sendfile,
+    access_log::AccessLog,
+    body_limit::BodyLimit,
+    compression::{Compression, Policy},
+    health::Health,
+    public_files::PublicFiles,
+    refuse::Refuse,
+    request_id::RequestIds,
+    reverse_proxy::ReverseProxy,
+    sendfile::Sendfile,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
@@ -103,9 +112,11 @@ pub fn stack(
     watch: Watch,
 ) -> impl Handler + use<> {
     let _ = cache;
+    let compression = settings.compression.as_ref().map(Policy::new).map(Rc::new);
     let path = ReverseProxy::new(settings, app, watch.clone());
     let path = Sendfile::new(&settings.files, path);
     let path = PublicFiles::new(settings.files.public.as_deref(), path);
+    let path = Compression::new(compression, path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
