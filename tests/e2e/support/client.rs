@@ -120,10 +120,13 @@ impl Client {
 
     /// Writes a request's head: `fields` are complete lines.
     pub(crate) fn send_head(&mut self, method: &str, target: &str, fields: &str) {
+        self.send_bare_head(method, target, &format!("host: test.example\r\n{fields}"));
+    }
+
+    /// The same, but a Host must be among the fields.
+    pub(crate) fn send_bare_head(&mut self, method: &str, target: &str, fields: &str) {
         self.to_head = method == "HEAD";
-        self.send(format!(
-            "{method} {target} HTTP/1.1\r\nhost: test.example\r\n{fields}\r\n"
-        ));
+        self.send(format!("{method} {target} HTTP/1.1\r\n{fields}\r\n"));
     }
 
     pub(crate) fn send_get(&mut self, target: &str) {
