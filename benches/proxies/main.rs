@@ -39,23 +39,29 @@
 //! the right one fails its row, and the exit code is then 1.
 
 mod app;
+mod ask;
+mod body;
 mod child;
 mod contender;
 mod first_byte;
 mod http;
+mod keys;
 mod load;
 mod memory;
 mod options;
 mod port;
 mod proc;
 mod report;
+mod row;
 mod stats;
 mod tools;
 mod upstream;
+mod verify;
 mod wrk;
 
 use contender::Contender;
-use options::{Options, Row};
+use options::Options;
+use row::Row;
 use std::error::Error;
 use std::process::ExitCode;
 
@@ -113,6 +119,9 @@ fn run(args: &[String]) -> Result<bool> {
     if options.rows.contains(&Row::Memory) {
         let results = memory::measure(&options, &contenders, &upstream, dir.path());
         all_well &= report::memory(&options, &results);
+    }
+    if options.rows.contains(&Row::Keys) {
+        all_well &= report::keys(&keys::measure(&contenders, &upstream, dir.path()));
     }
     if options.rows.contains(&Row::Start) {
         all_well &= report::first_byte(&first_byte::measure(&options.thrust));
