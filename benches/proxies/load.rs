@@ -8,6 +8,7 @@ use crate::verify::{self, Verified};
 use crate::wrk::{Figures, Wrk};
 use crate::{Result, proc};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::time::Duration;
 
@@ -45,37 +46,20 @@ pub(crate) fn measure(
     dir: &Path,
 ) -> Result<Results> {
     let wrk = Wrk::new(options, dir)?;
-    let mut instances = Instances::new();
-    let mut results = Results::new();
-    for cell in turns(options, contenders, 0) {
-        let (load, log, index) = cell;
-        if !instances.contains_key(&(index, log)) {
-            let instance = contenders[index].start(upstream, log, dir)?;
-            instances.insert((index, log), instance);
-        }
-        let series = prepare(&wrk, &instances[&(index, log)], load);
-        results.insert(cell, noted(series, &contenders[index], load));
-    }
+    let cells = turns(options, contenders, 0);
+    let instances = start(&cells, contenders, upstream, dir)?;
+    let prepared = |cell: Cell| noted(prepare(&wrk, &instances, cell), contenders, cell);
+    let mut results: Results = cells.iter().map(|&cell| (cell, prepared(cell))).collect();
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
         for cell in turns(options, contenders, round) {
-            let (load, log, index) = cell;
             // One failure spoils the cell for good.
             let Some(Ok(series)) = results.get_mut(&cell) else {
                 continue;
             };
-            let instance = &instances[&(index, log)];
-            match sample(
-                &wrk,
-                instance,
-                (load, log),
-                series.verified,
-                options.seconds,
-            ) {
+            match sample(&wrk, &instances, cell, series.verified, options.seconds) {
                 Ok(sample) => series.samples.push(sample),
-                Err(error) => {
-                    results.insert(cell, noted(Err(error), &contenders[index], load));
-                }
+                Err(error) => drop(results.insert(cell, noted(Err(error), contenders, cell))),
             }
         }
     }
@@ -97,11 +81,28 @@ fn turns(options: &Options, contenders: &[Contender], round: usize) -> Vec<Cell>
     turns
 }
 
+/// Whoever has a cell.
+fn start(
+    cells: &[Cell],
+    contenders: &[Contender],
+    upstream: &Upstream,
+    dir: &Path,
+) -> Result<Instances> {
+    let mut instances = Instances::new();
+    for &(_, log, index) in cells {
+        if let Entry::Vacant(missing) = instances.entry((index, log)) {
+            missing.insert(contenders[index].start(upstream, log, dir)?);
+        }
+    }
+    Ok(instances)
+}
+
 /// The answer looked at; then pools, caches and page tables filled, uncounted: a failure there shows again when it
 /// counts.
-fn prepare(wrk: &Wrk, instance: &Instance, load: Load) -> Result<Series> {
-    let verified = verify::load(instance.port, load)?;
-    let _ = wrk.run(instance.port, load, verified, 1);
+fn prepare(wrk: &Wrk, instances: &Instances, (load, log, index): Cell) -> Result<Series> {
+    let port = instances[&(index, log)].port;
+    let verified = verify::load(port, load)?;
+    let _ = wrk.run(port, load, verified, 1);
     Ok(Series {
         verified,
         samples: Vec::new(),
@@ -111,25 +112,25 @@ fn prepare(wrk: &Wrk, instance: &Instance, load: Load) -> Result<Series> {
 /// A failure is said at once, and kept for the report.
 fn noted(
     series: Result<Series>,
-    contender: &Contender,
-    load: Load,
+    contenders: &[Contender],
+    (load, _, index): Cell,
 ) -> std::result::Result<Series, String> {
     series.map_err(|error| {
-        eprintln!("FAILED: {}, {load:?}: {error}", contender.name);
+        eprintln!("FAILED: {}, {load:?}: {error}", contenders[index].name);
         error.to_string()
     })
 }
 
 fn sample(
     wrk: &Wrk,
-    instance: &Instance,
-    (load, log): (Load, bool),
+    instances: &Instances,
+    (load, log, index): Cell,
     verified: Verified,
     seconds: u64,
 ) -> Result<Sample> {
-    let process = &instance.process;
+    let Instance { port, process } = &instances[&(index, log)];
     let (before, written) = (proc::cpu(process.pid()), process.written());
-    let wrk = wrk.run(instance.port, load, verified, seconds)?;
+    let wrk = wrk.run(*port, load, verified, seconds)?;
     std::thread::sleep(REST);
     let cpu_ns = proc::cpu(process.pid()).since(&before);
     has_logged(log, process.written() - written, wrk.requests)?;
