@@ -12,6 +12,8 @@ use std::{
 
 use tokio::sync::Notify;
 
+use super::Place;
+
 /// A power of two.
 const SHARDS: usize = 16;
 
@@ -98,6 +100,11 @@ impl Lead {
     /// Tells the followers how it has ended.
     pub fn land(self, landing: Landing) {
         self.flight.landing.store(landing as u8, Ordering::Release);
+    }
+
+    /// Whether what it brings is put there.
+    pub fn leads_to(&self, place: &Place) -> bool {
+        *self.key == *place.key()
     }
 
     /// Whether anybody waits for it.

@@ -13,6 +13,11 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// Whether the URI is known to have variants.
+    pub fn has_variant(&self) -> bool {
+        !self.variant.is_empty()
+    }
+
     /// That of the variant where there are several.
     pub fn current(&self) -> &[u8] {
         if self.variant.is_empty() {

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::Terms;
+use super::{CDN_CACHE_CONTROL, Terms};
 
 /// What the allocator and the counters take beside each of a few allocations, in bytes.
 const OVERHEAD: usize = 160;
@@ -21,6 +21,8 @@ pub struct Stored {
     pub terms: Terms,
     /// Whether the body is in a file that the head names (`X-Sendfile`, `X-Accel-Redirect`).
     pub names_file: bool,
+    /// Whether one of the fields is for us alone.
+    is_targeted: bool,
     fields: Box<[(HeaderName, HeaderValue)]>,
 }
 
@@ -41,6 +43,7 @@ impl Stored {
             body,
             terms,
             names_file,
+            is_targeted: headers.contains_key(CDN_CACHE_CONTROL),
             fields: packed(headers),
         }
     }
@@ -51,9 +54,16 @@ impl Stored {
         // As many as are added on the way out.
         room.reserve(self.fields.len() + 4);
         for (name, value) in &self.fields {
-            room.append(name.clone(), value.clone());
+            if !self.is_targeted || *name != CDN_CACHE_CONTROL {
+                room.append(name.clone(), value.clone());
+            }
         }
         room
+    }
+
+    /// Its headers with those that are for us alone.
+    pub fn all_headers(&self) -> HeaderMap {
+        self.fields.iter().cloned().collect()
     }
 
     /// The value of the first field of this name.

@@ -29,9 +29,31 @@ pub enum Cause {
     UpstreamBadResponse,
     /// The app has exited.
     UpstreamGone,
+    /// The client wanted only what is in the cache.
+    NotCached,
 }
 
 impl Cause {
+    /// Whether it is that there is no app to answer: what is stored may be used in its place.
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Booting
+            | Self::HoldFull
+            | Self::Draining
+            | Self::UpstreamRefused
+            | Self::UpstreamTimeout
+            | Self::UpstreamClosed
+            | Self::UpstreamBadResponse
+            | Self::UpstreamGone => true,
+            Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::ClientGone
+            | Self::HealthDraining
+            | Self::NotCached => false,
+        }
+    }
+
     /// The word that stands in the log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,6 +70,7 @@ impl Cause {
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamBadResponse => "upstream_bad_response",
             Self::UpstreamGone => "upstream_gone",
+            Self::NotCached => "not_cached",
         }
     }
 }

@@ -3,13 +3,14 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> hold -> reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> caching -> hold -> reverse proxy -> the app
 //! ```
 
 mod access_log;
 mod app;
 mod bad_gateway;
 mod body_limit;
+mod caching;
 mod headers;
 mod health;
 mod hold;
@@ -26,7 +27,7 @@ pub use app::{App, AppState};
 pub use probe::Probe;
 
 use self::{
-    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
+    access_log::AccessLog, body_limit::BodyLimit, caching::Caching, health::Health, refuse::Refuse,
     request_id::RequestIds, reverse_proxy::ReverseProxy,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
@@ -94,8 +95,14 @@ pub fn stack(
     stdout: Stdout,
     watch: Watch,
 ) -> impl Handler + use<> {
-    let _ = cache;
-    let path = ReverseProxy::new(settings, app, watch.clone());
+    let path = ReverseProxy::new(settings, app.clone(), watch.clone());
+    let path = Caching::new(
+        cache.clone(),
+        app,
+        watch.clone(),
+        settings.forward_headers,
+        path,
+    );
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
