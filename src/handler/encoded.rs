@@ -44,6 +44,10 @@ impl Encoded {
         }
     }
 
+    pub(super) fn is_framed(&self) -> bool {
+        self.source.is_framed()
+    }
+
     pub(super) fn is_end_stream(&self) -> bool {
         self.encoder.is_done() && self.trailers.is_none()
     }

@@ -10,7 +10,7 @@ mod request;
 
 use std::future::Future;
 
-pub use body::{Body, BodyError, End, Ended};
+pub use body::{Body, BodyError, End, Ended, Tee};
 pub use cause::Cause;
 pub use request::{
     Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,

@@ -13,8 +13,8 @@ use crate::handler::Request;
 
 /// The client, and each proxy it came through.
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
 /// What the Host is called when an HTTP/1.0 client names none.
@@ -112,7 +112,7 @@ fn display(out: &mut Vec<u8>, value: impl Display) {
 }
 
 /// The target's authority replaces the Host (RFC 9112 section 3.2.2).
-fn host(head: &http::request::Parts) -> &[u8] {
+pub(super) fn host(head: &http::request::Parts) -> &[u8] {
     match (head.uri.authority(), head.headers.get(header::HOST)) {
         (Some(authority), _) => authority.as_str().as_bytes(),
         (None, Some(host)) => host.as_bytes(),
@@ -331,6 +331,14 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     while let Some(name) = headers.keys().find(|name| hop(name)).cloned() {
         headers.remove(name);
     }
+}
+
+/// Whether an answer is a stream of events, which ends when somebody leaves.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
+    })
 }
 
 #[cfg(test)]

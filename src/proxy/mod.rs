@@ -3,8 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> hold ->
-//! reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> caching ->
+//! hold -> reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -13,6 +13,7 @@ mod app;
 mod asked;
 mod bad_gateway;
 mod body_limit;
+mod caching;
 mod compression;
 mod digest;
 mod file_answer;
@@ -38,6 +39,7 @@ pub use probe::Probe;
 use self::{
     access_log::AccessLog,
     body_limit::BodyLimit,
+    caching::Caching,
     compression::{Compression, Policy},
     health::Health,
     public_files::PublicFiles,
@@ -111,9 +113,15 @@ pub fn stack(
     stdout: Stdout,
     watch: Watch,
 ) -> impl Handler + use<> {
-    let _ = cache;
     let compression = settings.compression.as_ref().map(Policy::new).map(Rc::new);
-    let path = ReverseProxy::new(settings, app, watch.clone());
+    let path = ReverseProxy::new(settings, app.clone(), watch.clone());
+    let path = Caching::new(
+        cache.clone(),
+        app,
+        watch.clone(),
+        settings.forward_headers,
+        path,
+    );
     let path = Sendfile::new(&settings.files, path);
     let path = PublicFiles::new(settings.files.public.as_deref(), path);
     let path = Compression::new(compression, path);

@@ -177,7 +177,7 @@ impl ReverseProxy {
         match answer {
             Answer::Whole(head, bytes) => response(head, Body::from(bytes)),
             Answer::Streaming(head, mut body) => {
-                if is_event_stream(&head) {
+                if headers::is_event_stream(&head.headers) {
                     body.ends_at_the_relay();
                 }
                 let only_a_close_ends_it = body.length().is_none() && !request.client.knows_interim;
@@ -294,13 +294,6 @@ fn response(head: Head, body: Body) -> Response {
     *response.headers_mut() = head.headers;
     headers::strip_answer(response.headers_mut());
     response
-}
-
-fn is_event_stream(head: &Head) -> bool {
-    head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
-    })
 }
 
 /// Interim responses go on to clients that know them (RFC 9110 section 15.2); a 100 is between the client and us.
