@@ -65,6 +65,10 @@ impl Jail {
     /// # Errors
     /// See [`OpenError`]; what lies outside once all symlinks are followed is refused.
     pub fn open_absolute(&self, path: &Path) -> Result<OpenFile, OpenError> {
+        // Lost on the way to what is below.
+        if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
+            return Err(OpenError::Missing);
+        }
         if let Ok(below) = path.strip_prefix(&self.path) {
             return self.open(below);
         }

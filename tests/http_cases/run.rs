@@ -54,7 +54,7 @@ pub(crate) fn failures(name: &str, file: &File) -> Vec<String> {
         .command(["sleep", "600"])
         .env("LOG_REQUESTS", "0");
     for (name, value) in &file.env {
-        builder = builder.env(name, variables.expand(value));
+        builder = builder.env(&format!("THRUSTER_{name}"), variables.expand(value));
     }
     let origin = Origin::on(builder.target_port().number());
     let thrust = builder.start();
