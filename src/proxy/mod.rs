@@ -3,21 +3,26 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> hold -> reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> sendfile -> hold -> reverse proxy -> the app
 //! ```
 
+mod accel;
 mod access_log;
 mod app;
+mod asked;
 mod bad_gateway;
 mod body_limit;
+mod file_answer;
 mod headers;
 mod health;
 mod hold;
+mod percent;
 mod pool;
 mod probe;
 mod refuse;
 mod request_id;
 mod reverse_proxy;
+mod sendfile;
 mod tunnel;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
@@ -27,7 +32,7 @@ pub use probe::Probe;
 
 use self::{
     access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
-    request_id::RequestIds, reverse_proxy::ReverseProxy,
+    request_id::RequestIds, reverse_proxy::ReverseProxy, sendfile::Sendfile,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
@@ -96,6 +101,7 @@ pub fn stack(
 ) -> impl Handler + use<> {
     let _ = cache;
     let path = ReverseProxy::new(settings, app, watch.clone());
+    let path = Sendfile::new(&settings.files, path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
