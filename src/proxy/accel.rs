@@ -46,19 +46,23 @@ pub(super) fn offer(mapping: &[(String, PathBuf)]) -> Vec<u8> {
     if mapping.is_empty() {
         return b"x-sendfile-type: X-Sendfile\r\n".to_vec();
     }
-    let mut offer = b"x-sendfile-type: X-Accel-Redirect\r\nx-accel-mapping: ".to_vec();
-    for (index, (uri, directory)) in mapping.iter().enumerate() {
-        let comma: &[u8] = if index == 0 { b"" } else { b"," };
+    let mut pairs = Vec::new();
+    for (uri, directory) in mapping {
         let directory = directory.as_os_str().as_bytes();
         let directory = directory.strip_suffix(b"/").unwrap_or(directory);
         let uri = uri.trim_end_matches('/').as_bytes();
-        let mut pair = [comma, directory, b"/=", uri, b"/"].concat();
-        // A name with a line's end in it would be another field.
-        pair.retain(|byte| !byte.is_ascii_control());
-        offer.extend_from_slice(&pair);
+        pairs.push([directory, b"/=", uri, b"/"].concat());
     }
-    offer.extend_from_slice(b"\r\n");
-    offer
+    let mut pairs = pairs.join(&b","[..]);
+    // A name with a line's end in it would be another field.
+    pairs.retain(|byte| !byte.is_ascii_control());
+    let lines: [&[u8]; 4] = [
+        b"x-sendfile-type: X-Accel-Redirect\r\n",
+        b"x-accel-mapping: ",
+        &pairs,
+        b"\r\n",
+    ];
+    lines.concat()
 }
 
 #[cfg(test)]

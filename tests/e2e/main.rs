@@ -67,3 +67,12 @@ mod proxy_connections;
 
 // The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 mod proxy_log;
+
+// Files that the app names: which are sent, and what of the answer is the app's and what the file's.
+mod files_named;
+
+// Conditions and ranges of files, by their sections of RFC 9110.
+mod files_conditions;
+
+// Files on their way: sendfile(2), many at once, cut off, replaced, and through a stop.
+mod files_sent;

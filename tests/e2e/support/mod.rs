@@ -8,6 +8,7 @@ mod client;
 mod hammer;
 mod lines;
 mod lock;
+mod place;
 mod port;
 mod process;
 mod thrust;
@@ -17,6 +18,7 @@ pub(crate) use client::{Client, End, Failure, Response, is_refused};
 pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;
 pub(crate) use lock::alone;
+pub(crate) use place::{Place, noise};
 pub(crate) use port::ReservedPort;
 pub(crate) use process::{
     children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
