@@ -67,3 +67,9 @@ mod proxy_connections;
 
 // The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 mod proxy_log;
+
+// Which responses are compressed, in which coding, and what their heads say then.
+mod compression;
+
+// Compressed bodies: whole or not, flushed in time, blurred in length, and never in anybody's way.
+mod compression_bodies;
