@@ -7,7 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::HeaderMap;
+use http::{HeaderMap, HeaderName};
 use http_body::{Body as _, Frame};
 
 use super::{Body, BodyError};
@@ -15,6 +15,14 @@ use crate::coding::Encoder;
 
 /// How much is encoded before the others of this core have a turn, in bytes: a third of a millisecond.
 const TURN: usize = 64 * 1024;
+
+/// Fields with a digest of the plain bytes, which those of another form do not have (RFC 9530, RFC 1864).
+pub const DIGESTS: [HeaderName; 4] = [
+    HeaderName::from_static("content-digest"),
+    HeaderName::from_static("repr-digest"),
+    HeaderName::from_static("digest"),
+    HeaderName::from_static("content-md5"),
+];
 
 /// Another body, encoded; flushed whenever that one pauses, and ended only if that one ends.
 #[derive(Debug)]
@@ -124,10 +132,17 @@ impl Encoded {
             Ok(data) => self.input = data,
             Err(frame) => {
                 self.encoder.finish();
-                self.trailers = frame.into_trailers().ok();
+                self.trailers = frame.into_trailers().ok().map(without_digests);
             }
         }
     }
+}
+
+fn without_digests(mut trailers: HeaderMap) -> HeaderMap {
+    for field in &DIGESTS {
+        trailers.remove(field);
+    }
+    trailers
 }
 
 /// Pending, and polled again once the runtime has looked at its sockets and at what else is ready.
@@ -136,4 +151,34 @@ fn after_the_others<T>(cx: &mut Context<'_>) -> Poll<T> {
     let waits = pin!(tokio::task::yield_now()).poll(cx);
     debug_assert!(waits.is_pending());
     Poll::Pending
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{cell::Cell, future::poll_fn, rc::Rc};
+
+    use super::*;
+    use crate::{coding::Purpose, content::Coding};
+
+    #[tokio::test(flavor = "local")]
+    async fn a_large_frame_leaves_turns_to_the_others() {
+        const LENGTH: usize = 10 * 1024 * 1024;
+        let turns = Rc::new(Cell::new(0));
+        let counted = turns.clone();
+        let other = tokio::task::spawn_local(async move {
+            loop {
+                counted.set(counted.get() + 1);
+                tokio::task::yield_now().await;
+            }
+        });
+        let encoder = Encoder::new(Coding::Zstd, Purpose::Passing { length: None }, 32);
+        let mut body = Body::from(Bytes::from(vec![b'x'; LENGTH])).encoded(encoder);
+        let mut encoded = Vec::new();
+        while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+            encoded.extend(frame.unwrap().into_data().unwrap());
+        }
+        other.abort();
+        assert!(turns.get() >= LENGTH / TURN - 1, "{} turns", turns.get());
+        assert!(zstd::decode_all(&encoded[..]).unwrap() == vec![b'x'; LENGTH]);
+    }
 }

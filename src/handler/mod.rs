@@ -12,6 +12,7 @@ use std::future::Future;
 
 pub use body::{Body, BodyError, End, Ended, Tee};
 pub use cause::Cause;
+pub use encoded::DIGESTS;
 pub use request::{
     Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,
 };

@@ -76,3 +76,9 @@ mod files_conditions;
 
 // Files on their way: sendfile(2), many at once, cut off, replaced, and through a stop.
 mod files_sent;
+
+// Which responses are compressed, in which coding, and what their heads say then.
+mod compression;
+
+// Compressed bodies: whole or not, flushed in time, blurred in length, and never in anybody's way.
+mod compression_bodies;

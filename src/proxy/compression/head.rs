@@ -1,28 +1,22 @@
 //! What an encoded form means for the head of its response.
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderValue,
     header::{ACCEPT_ENCODING, ACCEPT_RANGES, CONTENT_ENCODING, CONTENT_LENGTH, ETAG, VARY},
 };
 
-use crate::content::{
-    Coding,
-    etag::{self, ETag},
+use crate::{
+    content::{
+        Coding,
+        etag::{self, ETag},
+    },
+    handler::DIGESTS,
 };
-
-/// Fields that speak of the very bytes of the plain form (RFC 9110 section 14.3, RFC 9530, RFC 1864).
-const OF_THE_PLAIN_FORM: [HeaderName; 6] = [
-    CONTENT_LENGTH,
-    ACCEPT_RANGES,
-    HeaderName::from_static("content-digest"),
-    HeaderName::from_static("repr-digest"),
-    HeaderName::from_static("digest"),
-    HeaderName::from_static("content-md5"),
-];
 
 /// Makes it the head of the encoded form; its length is not known.
 pub(in crate::proxy) fn encode(headers: &mut HeaderMap, coding: Coding) {
-    for field in &OF_THE_PLAIN_FORM {
+    // They speak of the plain form: its length, its parts (RFC 9110 section 14.3), its digests.
+    for field in [CONTENT_LENGTH, ACCEPT_RANGES].iter().chain(&DIGESTS) {
         headers.remove(field);
     }
     headers.insert(CONTENT_ENCODING, coding.value());
@@ -81,6 +75,8 @@ pub(super) fn length(headers: &HeaderMap) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
+    use http::HeaderName;
+
     use super::*;
 
     fn headers(lines: &[(&'static str, &'static str)]) -> HeaderMap {

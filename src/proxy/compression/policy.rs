@@ -178,7 +178,7 @@ mod tests {
             let (name, value) = line.split_once(": ").unwrap();
             match name {
                 "content-type" => {
-                    drop(headers.insert(header::CONTENT_TYPE, value.parse().unwrap()));
+                    headers.insert(header::CONTENT_TYPE, value.parse().unwrap());
                 }
                 "length" => length = value.parse().ok(),
                 name => {
