@@ -53,6 +53,12 @@ mod pid_1;
 // A real Puma.
 mod puma;
 
+// A real Rails app: assets, sessions, downloads, events.
+mod rails;
+
+// The cache under load: racing clients, little room, and never a wrong byte.
+mod cache_load;
+
 // Which fields pass, in which direction, and which are ours: hop-by-hop, X-Forwarded-*, ids and clocks.
 mod proxy_headers;
 

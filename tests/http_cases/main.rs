@@ -57,9 +57,6 @@ mod support;
 // What a case consists of.
 mod case;
 
-// Undoing content codings.
-mod decode;
-
 // What the client must get, held against what it got.
 mod expected;
 

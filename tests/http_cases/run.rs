@@ -16,7 +16,6 @@ use std::{
 
 use crate::{
     case::{Answer, Asking, Case, File, Framing, Step},
-    decode::decoded,
     expected::Expected,
     manners,
     origin::{Origin, Script},
@@ -263,7 +262,7 @@ impl Running<'_> {
                 .then_some(())
                 .ok_or("there is no whole response".into());
         };
-        let body = decoded(response)?;
+        let body = response.decoded()?;
         manners::of(response, &body, script)?;
         let judge = |one: &Expected| one.verdict(response, &body, &script.given, &self.variables);
         let verdicts: Vec<_> = expected.iter().map(judge).collect();

@@ -6,12 +6,14 @@
 mod app;
 mod client;
 mod decoder;
+mod decode;
 mod hammer;
 mod lines;
 mod lock;
 mod place;
 mod port;
 mod process;
+mod programs;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
@@ -26,6 +28,7 @@ pub(crate) use process::{
     children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
     resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
 };
+pub(crate) use programs::is_here;
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 
 use std::{
