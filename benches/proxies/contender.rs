@@ -29,6 +29,15 @@ enum Kind {
     Also(String),
 }
 
+/// What a contender is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Write its access log.
+    pub(crate) log: bool,
+    /// Have what the content rows need, where that costs memory at the start.
+    pub(crate) content: bool,
+}
+
 /// A contender at work.
 #[derive(Debug)]
 pub(crate) struct Instance {
@@ -104,24 +113,26 @@ impl Contender {
     }
 
     /// Starts it before the app. Its files go below `dir`.
-    pub(crate) fn start(&self, upstream: &Upstream, log: bool, dir: &Path) -> Result<Instance> {
+    pub(crate) fn start(&self, upstream: &Upstream, setup: Setup, dir: &Path) -> Result<Instance> {
         let start = || -> Result<Instance> {
             let port = port::free()?;
             let dir = dir.join(format!("{}-{port}", self.name));
             fs::create_dir(&dir)?;
-            let mut process = Running::start(&mut self.command(port, upstream, log, &dir)?)?;
+            let mut process = Running::start(&mut self.command(port, upstream, setup, &dir)?)?;
             port::wait_for(port, &mut process)?;
             Ok(Instance { port, process })
         };
         start().map_err(|error| format!("{}: {error}", self.name).into())
     }
 
-    fn command(&self, port: u16, upstream: &Upstream, log: bool, dir: &Path) -> Result<Command> {
+    fn command(&self, port: u16, upstream: &Upstream, setup: Setup, dir: &Path) -> Result<Command> {
+        let Setup { log, content } = setup;
         let values = [
             ("port", port.to_string()),
             ("upstream", upstream.port.to_string()),
             ("www", upstream.www.display().to_string()),
             ("dir", dir.display().to_string()),
+            ("content", if content { "" } else { "#" }.to_owned()),
             ("threads", std::thread::available_parallelism()?.to_string()),
         ];
         match &self.kind {

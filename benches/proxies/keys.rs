@@ -3,7 +3,7 @@
 //! Memory is counted as the peak of the resident set (VmHWM, which the kernel keeps, so that nothing is missed between
 //! two looks) of all processes of the proxy, less what was resident after the first few requests of the fresh process.
 
-use crate::contender::{CACHE_MIB, Contender, Instance};
+use crate::contender::{CACHE_MIB, Contender, Instance, Setup};
 use crate::http::{connect, exchange};
 use crate::row::Row;
 use crate::upstream::Upstream;
@@ -43,7 +43,11 @@ pub(crate) fn measure(
         .filter(|contender| contender.takes_part(Row::Keys))
         .map(|contender| {
             eprintln!("keys of {}", contender.name);
-            let pass = |keys| pass(&contender.start(upstream, false, dir)?, keys);
+            let setup = Setup {
+                log: false,
+                content: true,
+            };
+            let pass = |keys| pass(&contender.start(upstream, setup, dir)?, keys);
             let passes = pass(FEW).and_then(|few| Ok([few, pass(MANY)?]));
             (contender.name.clone(), passes)
         })

@@ -1,6 +1,6 @@
 //! The load rows: rounds in which every contender meets every load, in an order that rotates.
 
-use crate::contender::{Contender, Instance};
+use crate::contender::{Contender, Instance, Setup};
 use crate::options::Options;
 use crate::row::{Load, Row};
 use crate::upstream::Upstream;
@@ -81,17 +81,19 @@ fn turns(options: &Options, contenders: &[Contender], round: usize) -> Vec<Cell>
     turns
 }
 
-/// Whoever has a cell.
+/// Whoever has a cell, ready for all of its cells.
 fn start(
     cells: &[Cell],
     contenders: &[Contender],
     upstream: &Upstream,
     dir: &Path,
 ) -> Result<Instances> {
+    let content = cells.iter().any(|(load, ..)| !load.is_logged());
     let mut instances = Instances::new();
     for &(_, log, index) in cells {
         if let Entry::Vacant(missing) = instances.entry((index, log)) {
-            missing.insert(contenders[index].start(upstream, log, dir)?);
+            let setup = Setup { log, content };
+            missing.insert(contenders[index].start(upstream, setup, dir)?);
         }
     }
     Ok(instances)

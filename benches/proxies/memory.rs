@@ -1,6 +1,6 @@
 //! The memory row: a fresh proxy, and the same one with many idle connections.
 
-use crate::contender::{Contender, Instance};
+use crate::contender::{Contender, Instance, Setup};
 use crate::options::Options;
 use crate::row::Row;
 use crate::upstream::Upstream;
@@ -30,8 +30,12 @@ pub(crate) fn measure(
         .filter(|contender| contender.takes_part(Row::Memory))
         .map(|contender| {
             eprintln!("memory of {}", contender.name);
+            let setup = Setup {
+                log: contender.can_log(true),
+                content: false,
+            };
             let memory = contender
-                .start(upstream, contender.can_log(true), dir)
+                .start(upstream, setup, dir)
                 .and_then(|instance| sample(options, &instance));
             (contender.name.clone(), memory)
         })

@@ -1,5 +1,5 @@
-# Varnish as the cache: what it stores compressed it need not compress again; a request without Accept-Encoding would then
-# cost it a decompression, so that only the rows that ask for gzip have it.
+# Varnish as the cache: what it stores compressed it need not compress again; a request without Accept-Encoding would
+# then cost it a decompression, so that only the rows that ask for gzip have it.
 # {upstream} is filled in by contender.rs.
 vcl 4.1;
 
