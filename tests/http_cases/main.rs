@@ -6,7 +6,7 @@
 //! stored. `CASE=words cargo test --test http_cases` runs only the cases whose name contains these words.
 //!
 //! ```text
-//! env CACHE_REQUIRE_PUBLIC=0            before the first case: what Thrust is told
+//! env THRUSTER_CACHE_REQUIRE_PUBLIC=0   before the first case: what Thrust is told
 //! file public/a.txt "hello" now-100     a file below {dir}, and when it was modified
 //!
 //! ## 9111-4.2.1 s-maxage comes before max-age
