@@ -8,6 +8,7 @@
 //! ```text
 //! env THRUSTER_CACHE_REQUIRE_PUBLIC=0   before the first case: what Thrust is told
 //! file public/a.txt "hello" now-100     a file below {dir}, and when it was modified
+//! alone                                 no case at the same time as another
 //!
 //! ## 9111-4.2.1 s-maxage comes before max-age
 //! > GET /a | Accept: text/html          what the client asks; GET / where nothing is said

@@ -49,8 +49,12 @@ fn lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// `env NAME=value` or `file PATH "contents" MODIFIED`.
+/// `alone`, `env NAME=value` or `file PATH "contents" MODIFIED`.
 fn told(file: &mut File, line: &str) {
+    if line == "alone" {
+        file.alone = true;
+        return;
+    }
     if let Some((name, value)) = line
         .strip_prefix("env ")
         .and_then(|rest| rest.split_once('='))

@@ -62,7 +62,8 @@ pub(crate) fn failures(name: &str, file: &File) -> Vec<String> {
         origin: &origin,
         directory: &directory.0,
     };
-    place.run(&file.cases)
+    let workers = if file.alone { 1 } else { WORKERS };
+    place.run(&file.cases, workers)
 }
 
 /// Where cases run.
@@ -74,7 +75,7 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn run(&self, cases: &[Case]) -> Vec<String> {
+    fn run(&self, cases: &[Case], workers: usize) -> Vec<String> {
         let next = AtomicUsize::new(0);
         let failures = Mutex::new(Vec::new());
         let work = || {
@@ -83,13 +84,6 @@ impl Place<'_> {
                     failures.lock().unwrap().push((number, failure));
                 }
             }
-        };
-        // Who takes the app away takes it from all.
-        let refuses = |case: &Case| case.steps.iter().any(Step::refuses);
-        let workers = if cases.iter().any(refuses) {
-            1
-        } else {
-            WORKERS
         };
         thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
         let mut failures = failures.into_inner().unwrap();
@@ -166,6 +160,7 @@ impl Running<'_> {
                 return verdict;
             }
             thread::sleep(millis(5));
+            self.place.origin.forget(&self.host);
         }
     }
 
