@@ -6,11 +6,11 @@
 mod app;
 mod client;
 mod decoder;
-mod decode;
 mod hammer;
 mod lines;
 mod lock;
 mod place;
+mod plain;
 mod port;
 mod process;
 mod programs;

@@ -1,4 +1,4 @@
-//! Undoing content codings.
+//! What a response says once its content coding is undone, by the crates that Thrust codes with.
 
 use std::io::Read;
 
