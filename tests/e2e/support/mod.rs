@@ -6,7 +6,6 @@
 mod app;
 mod client;
 mod decoder;
-mod decode;
 mod hammer;
 mod lines;
 mod lock;
