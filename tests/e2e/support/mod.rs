@@ -10,7 +10,6 @@ mod hammer;
 mod lines;
 mod lock;
 mod place;
-mod plain;
 mod port;
 mod process;
 mod programs;
