@@ -5,8 +5,8 @@
 
 mod app;
 mod client;
-mod decoder;
 mod decode;
+mod decoder;
 mod hammer;
 mod lines;
 mod lock;
