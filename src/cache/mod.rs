@@ -281,6 +281,23 @@ impl Cache {
         }
     }
 
+    /// Says that one makes another form of a stored body; if somebody does already, what to wait for.
+    ///
+    /// # Errors
+    /// The other's flight.
+    pub fn lead_coded(&self, content: u64, coding: &str) -> Result<Lead, Arc<Flight>> {
+        let key = coded_key(content, coding);
+        loop {
+            if let Some(lead) = self.0.flights.begin(content, &key) {
+                return Ok(lead);
+            }
+            // It may have landed in between.
+            if let Some(flight) = self.0.flights.find(content, &key) {
+                return Err(flight);
+            }
+        }
+    }
+
     /// Stores what was made of a stored body.
     pub fn put_coded(&self, content: u64, coding: &str, body: Bytes) {
         self.0
