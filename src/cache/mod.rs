@@ -54,8 +54,9 @@ use self::{
     vary::Names,
 };
 
-/// How many counters tell invalidations apart.
-const EPOCHS: usize = 256;
+/// How many counters tell invalidations apart: of two URIs with the same one, a change to either keeps what is on its way
+/// for the other from being stored, this once.
+const EPOCHS: usize = 1 << 14;
 
 /// What the cache was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +81,7 @@ struct Shared {
     flights: Arc<Flights>,
     hasher: DefaultHashBuilder,
     /// How often something under keys with this hash was invalidated.
-    epochs: [AtomicU32; EPOCHS],
+    epochs: Box<[AtomicU32]>,
     next_id: AtomicU64,
 }
 
@@ -119,7 +120,7 @@ impl Cache {
             known: Knowledge::new(),
             flights: Flights::new(),
             hasher: DefaultHashBuilder::default(),
-            epochs: std::array::from_fn(|_| AtomicU32::new(0)),
+            epochs: (0..EPOCHS).map(|_| AtomicU32::new(0)).collect(),
             next_id: AtomicU64::new(1),
         }))
     }

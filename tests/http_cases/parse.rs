@@ -67,8 +67,8 @@ fn told(file: &mut File, line: &str) {
         .and_then(|rest| rest.split_once(' '));
     let (path, rest) = rest.unwrap_or_else(|| panic!("before the first case: {line}"));
     let (contents, modified) = match rest.rsplit_once(" now") {
-        Some((contents, offset)) => (contents, format!("now{offset}")),
-        None => (rest, "now-1000".to_owned()),
+        Some((contents, offset)) => (contents, offset.to_owned()),
+        None => (rest, "-1000".to_owned()),
     };
     let contents = text(contents).unwrap_or_else(|| panic!("no text: {line}"));
     let path = path.replace("%20", " ");
