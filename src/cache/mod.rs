@@ -11,6 +11,8 @@ mod flight;
 mod key;
 mod keys;
 mod known;
+#[cfg(test)]
+mod model;
 mod reuse;
 mod storable;
 mod store;
