@@ -27,13 +27,15 @@
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
 //! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │                                   hold ─► reverse proxy ─► pool ───┼──► app
-//!             for life   │                                                                    │
+//!             on a core, │   compression ─► public files ─► sendfile ─► caching ─►            │
+//!             for life   │                           hold ─► reverse proxy ─► pool ───────────┼──► app
+//!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
 //!
 //! One core is one thread with a runtime, a request path ([`proxy::stack`]) and a pool of its own: nothing on the way of a
-//! request is shared, locked or sent to another thread. The control thread has the Service, the signals and the child.
+//! request is sent to another thread, and nothing shared but the cache, whose locks are many and short. The control thread has
+//! the Service, the signals and the child.
 //!
 //! ## The rooms
 //!
@@ -50,16 +52,20 @@
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
+//! | [`files`] | files: opened inside of their directories, read without making a core wait, left to the kernel to send |
 //! | [`content`] | what HTTP says about content: codings, validators, preconditions, ranges; pure |
+//! | [`coding`] | content codings made: one encoder over zstd, brotli and gzip |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
 pub mod cache;
+pub mod coding;
 pub mod config;
 pub mod content;
 pub mod drain;
+pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;

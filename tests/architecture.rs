@@ -38,11 +38,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // FLOOR 2: two rooms that never meet.
-    ("server", &["handler", "drain", "http1::BodyError"]),
+    (
+        "server",
+        &["handler", "drain", "http1::BodyError", "files::stand_in"],
+    ),
     (
         "proxy",
         &[
-            "cache", "content", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
         ],
     ),
     // FLOOR 1
@@ -50,9 +53,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
-    ("handler", &["http1"]),
+    ("handler", &["coding", "content::Coding", "files", "http1"]),
     ("http1", &["drain", "target"]),
+    ("coding", &["content"]),
     ("content", &[]),
+    ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
     ("target", &[]),
@@ -72,6 +77,8 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     // Requests know no pids.
     ("proxy", &["signal_hook"]),
     ("handler", &["nix", "libc", "signal_hook"]),
+    // Files know bytes and ranges, but no messages.
+    ("files", &["http_body", "httparse", "hyper", "hyper_util"]),
 ];
 
 /// Names of modules that say nothing about what is in them.

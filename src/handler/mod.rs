@@ -5,12 +5,14 @@
 
 mod body;
 mod cause;
+mod encoded;
 mod request;
 
 use std::future::Future;
 
-pub use body::{Body, BodyError, End, Ended};
+pub use body::{Body, BodyError, End, Ended, Tee};
 pub use cause::Cause;
+pub use encoded::DIGESTS;
 pub use request::{
     Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,
 };

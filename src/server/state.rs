@@ -438,6 +438,11 @@ impl Downstream for State {
         self.ended.get()
     }
 
+    /// One that speaks HTTP/1 over bare TCP: see `Io`.
+    fn sends_files(&self) -> bool {
+        true
+    }
+
     fn body_waits(&self) {
         if self.body_wait.get().is_none() {
             self.body_wait.set(Some(Instant::now()));
