@@ -95,7 +95,8 @@ fn collect(
 ) -> Result<HeaderMap, BadHead> {
     let bytes = Bytes::copy_from_slice(head);
     headers.clear();
-    headers.reserve(fields.len());
+    // With room for what is added on the way back: the map would grow, and hash everything anew.
+    headers.reserve(fields.len() + 4);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead)?;
         let from = field.value.as_ptr().addr() - head.as_ptr().addr();
