@@ -14,6 +14,7 @@ mod io;
 pub mod last_call;
 pub mod listener;
 mod memory;
+mod redirect;
 mod register;
 mod registry;
 mod shortage;
@@ -30,6 +31,7 @@ use std::{
 use tokio::sync::mpsc;
 
 pub use acceptor::{Acceptor, Closed};
+pub use redirect::{PlainFace, Redirect};
 
 use self::acceptor::Arrival;
 use crate::{
@@ -42,6 +44,10 @@ use crate::{
 pub struct Settings {
     /// `HTTP_PORT`; 0 lets the kernel choose (the log says which).
     pub http_port: u16,
+    /// `HTTPS_PORT`, when there is TLS; 0 as for `http_port`.
+    pub https_port: Option<u16>,
+    /// `H2C_ENABLED`: HTTP/2 by prior knowledge on the plain port.
+    pub h2c: bool,
     /// `HTTP_IDLE_TIMEOUT`; none is no limit.
     pub idle_timeout: Option<Duration>,
     /// `HTTP_READ_TIMEOUT`; none is no limit.
@@ -151,6 +157,8 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             http_port: 0,
+            https_port: None,
+            h2c: false,
             idle_timeout: None,
             read_timeout: None,
             write_timeout: None,
