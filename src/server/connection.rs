@@ -18,7 +18,6 @@ use http::{HeaderValue, StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
 
 use super::{
     clock::Clock,
@@ -27,6 +26,7 @@ use super::{
     io::Io,
     registry::Place,
     state::{Due, State},
+    stream::Stream,
     tunnel::Tunnelled,
 };
 use crate::{
@@ -71,13 +71,13 @@ impl<H: Handler + 'static> Connection<H> {
     }
 
     /// Serves `stream` to its end.
-    pub(super) async fn serve(self, mut stream: TcpStream) {
+    pub(super) async fn serve(self, mut stream: Stream) {
         let mut clock = Clock::default();
         let mut ahead = Bytes::new();
         let leave = loop {
             // A head of which a part came with the request before is no idleness.
             if ahead.is_empty()
-                && let Some(leave) = self.park(&stream, &mut clock).await
+                && let Some(leave) = self.park(&mut stream, &mut clock).await
             {
                 break leave;
             }
@@ -104,10 +104,10 @@ impl<H: Handler + 'static> Connection<H> {
     }
 
     /// Waits until the socket is readable; without hyper and its buffers, as most connections are idle most of the time.
-    async fn park(&self, stream: &TcpStream, clock: &mut Clock) -> Option<Leave> {
+    async fn park(&self, stream: &mut Stream, clock: &mut Clock) -> Option<Leave> {
         poll_fn(|cx| {
             self.state.remember(cx.waker());
-            if stream.poll_read_ready(cx).is_ready() {
+            if stream.poll_readable(cx).is_ready() {
                 return Poll::Ready(None);
             }
             loop {
@@ -131,10 +131,10 @@ impl<H: Handler + 'static> Connection<H> {
     /// it takes them.
     async fn talk(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         ahead: Bytes,
         clock: &mut Clock,
-    ) -> (TcpStream, Bytes, Leave) {
+    ) -> (Stream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
         let service = service_fn(move |request| {
             let (request, slot) = receive(&state, request);
@@ -228,11 +228,11 @@ impl<H> Connection<H> {
     }
 
     /// Closes `stream`; lingering runs in a task of its own and keeps nothing of this connection.
-    fn close(self, stream: TcpStream, leave: &Leave) {
+    fn close(self, mut stream: Stream, leave: &Leave) {
         let state = &self.state;
         state.closed();
         if matches!(leave, Leave::HeadTimeout) {
-            request_timeout(&stream);
+            request_timeout(&mut stream);
             if self.core.log_refused {
                 tracing::info!(remote_addr = %state.peer, status = 408, cause = "head_timeout", "request refused");
             }

@@ -21,6 +21,7 @@ use super::{
     memory::Memory,
     registry::Registry,
     state::{State, Timeouts},
+    stream::Stream,
 };
 use crate::{
     drain::{Kind, Open, Stage, Watch, WatchSeed},
@@ -177,6 +178,7 @@ impl<H: Handler + 'static> Core<H> {
         }
         match tokio::net::TcpStream::from_std(socket) {
             Ok(stream) => {
+                let stream = Stream::Plain(stream);
                 spawn_local(Connection::new(self.clone(), state, open, place).serve(stream));
             }
             Err(error) => tracing::debug!(%error, "cannot register a connection"),

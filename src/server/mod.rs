@@ -18,6 +18,7 @@ mod register;
 mod registry;
 mod shortage;
 mod state;
+mod stream;
 mod tunnel;
 mod unsent;
 
