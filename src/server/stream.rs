@@ -24,6 +24,13 @@ impl Stream {
         self.tcp().as_raw_fd()
     }
 
+    /// Whether it is encrypted.
+    pub(super) fn is_secure(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+        }
+    }
+
     /// Ready once there is something to read, be it the end.
     pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.tcp().poll_read_ready(cx).map(|_| ())

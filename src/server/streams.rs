@@ -1,0 +1,82 @@
+//! The requests of a connection that has several at once.
+
+use std::{cell::RefCell, rc::Rc, time::Instant};
+
+use tokio::task::AbortHandle;
+
+use super::state::State;
+
+/// Those that are open; few enough to look through.
+#[derive(Debug, Default)]
+pub(super) struct Streams(RefCell<Vec<Open>>);
+
+#[derive(Debug)]
+struct Open {
+    id: u32,
+    began: Instant,
+    task: Option<AbortHandle>,
+}
+
+/// A stream's place among the others of its connection; gives it up when dropped.
+#[derive(Debug)]
+pub(super) struct Seat {
+    state: Rc<State>,
+    id: u32,
+}
+
+impl Seat {
+    /// Stream `id` of `state` begins.
+    pub(super) fn take(state: &Rc<State>, id: u32, began: Instant) -> Self {
+        state.streams.0.borrow_mut().push(Open {
+            id,
+            began,
+            task: None,
+        });
+        state.stream_began();
+        Self {
+            state: state.clone(),
+            id,
+        }
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.state.streams.leave(self.id);
+        self.state.stream_ended();
+    }
+}
+
+impl Streams {
+    /// Stream `id` is served by `task`.
+    pub(super) fn served_by(&self, id: u32, task: AbortHandle) {
+        let mut open = self.0.borrow_mut();
+        if let Some(stream) = open.iter_mut().rev().find(|stream| stream.id == id) {
+            stream.task = Some(task);
+        }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.borrow().is_empty()
+    }
+
+    /// When the oldest began.
+    pub(super) fn oldest(&self) -> Option<Instant> {
+        self.0.borrow().iter().map(|stream| stream.began).min()
+    }
+
+    /// Gives up on all of them; each leaves at its task's next turn.
+    pub(super) fn abort(&self) {
+        let open = self.0.borrow();
+        open.iter()
+            .filter_map(|stream| stream.task.as_ref())
+            .for_each(AbortHandle::abort);
+    }
+
+    fn leave(&self, id: u32) {
+        let mut open = self.0.borrow_mut();
+        if let Some(place) = open.iter().position(|stream| stream.id == id) {
+            open.swap_remove(place);
+        }
+    }
+}
