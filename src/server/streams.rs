@@ -1,6 +1,6 @@
 //! The requests of a connection that has several at once.
 
-use std::{cell::RefCell, rc::Rc, time::Instant};
+use std::{cell::RefCell, rc::Rc, task::Waker, time::Instant};
 
 use tokio::task::AbortHandle;
 
@@ -15,6 +15,7 @@ struct Open {
     id: u32,
     began: Instant,
     task: Option<AbortHandle>,
+    waker: Option<Waker>,
 }
 
 /// A stream's place among the others of its connection; gives it up when dropped.
@@ -31,12 +32,20 @@ impl Seat {
             id,
             began,
             task: None,
+            waker: None,
         });
         state.stream_began();
         Self {
             state: state.clone(),
             id,
         }
+    }
+
+    /// What wakes the task that serves it, which is one for all its life.
+    pub(super) fn remember(&self, waker: &Waker) {
+        let waker = waker.clone();
+        let streams = &self.state.streams;
+        streams.with(self.id, |stream| stream.waker = Some(waker));
     }
 }
 
@@ -50,9 +59,20 @@ impl Drop for Seat {
 impl Streams {
     /// Stream `id` is served by `task`.
     pub(super) fn served_by(&self, id: u32, task: AbortHandle) {
+        self.with(id, |stream| stream.task = Some(task));
+    }
+
+    /// Wakes all of them: the stop has moved on, which some bodies want to know.
+    pub(super) fn wake(&self) {
+        let open = self.0.borrow();
+        let wakers = open.iter().filter_map(|stream| stream.waker.as_ref());
+        wakers.for_each(Waker::wake_by_ref);
+    }
+
+    fn with(&self, id: u32, change: impl FnOnce(&mut Open)) {
         let mut open = self.0.borrow_mut();
         if let Some(stream) = open.iter_mut().rev().find(|stream| stream.id == id) {
-            stream.task = Some(task);
+            change(stream);
         }
     }
 

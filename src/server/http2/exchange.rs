@@ -57,6 +57,11 @@ pub(super) async fn serve<H: Handler>(
     request: http::Request<RecvStream>,
     to: SendResponse<Bytes>,
 ) {
+    poll_fn(|cx| {
+        seat.remember(cx.waker());
+        Poll::Ready(())
+    })
+    .await;
     let (exchange, request, upgradable) = receive(shared, request, to);
     let Some(request) = request else {
         return exchange.refuse(StatusCode::NOT_IMPLEMENTED);

@@ -96,6 +96,8 @@ struct Http2<'a, H> {
     wire: Wire,
     /// Whether the first step of the goodbye was made.
     leaving: bool,
+    /// How far the stop has come, as its streams know.
+    told: Stage,
     shrunk: bool,
 }
 
@@ -122,6 +124,7 @@ pub(super) async fn talk<H: Handler + 'static>(
         frames: Frames::Beginning(core.http2.handshake(wire.clone())),
         wire: wire.clone(),
         leaving: false,
+        told: Stage::Serving,
         shrunk: false,
     };
     state.speaks_streams();
@@ -145,7 +148,8 @@ impl<H: Handler + 'static> Http2<'_, H> {
                 if self.begins_to_leave() {
                     continue;
                 }
-                if let Some(parting) = self.on_stage() {
+                let known = self.tell_streams(cx);
+                if let Some(parting) = self.on_stage(known) {
                     return Poll::Ready(parting);
                 }
             }
@@ -221,8 +225,21 @@ impl<H> Http2<'_, H> {
         }
     }
 
-    /// Looks at the stage of the stop: whether this connection is to go, or holds the drain.
-    fn on_stage(&self) -> Option<Parting> {
+    /// Shows the streams how far the stop has come; true once they have seen it. Their turn is before our next.
+    fn tell_streams(&mut self, cx: &Context<'_>) -> bool {
+        let stage = self.state.watch.stage();
+        if self.told == stage || self.state.streams.is_empty() {
+            return true;
+        }
+        self.told = stage;
+        self.state.streams.wake();
+        cx.waker().wake_by_ref();
+        false
+    }
+
+    /// Looks at the stage of the stop: whether this connection is to go, or holds the drain. It has seen it once its streams
+    /// have.
+    fn on_stage(&self, known: bool) -> Option<Parting> {
         let state = self.state;
         let stage = state.watch.stage();
         let arrived = stage >= Stage::Draining && state.buffered() && !self.wire.is_stuck();
@@ -239,7 +256,9 @@ impl<H> Http2<'_, H> {
         };
         if parting.is_none() {
             state.update_hold(arrived || arriving);
-            self.core.registry.saw(state);
+            if known {
+                self.core.registry.saw(state);
+            }
         }
         parting
     }
