@@ -5,11 +5,13 @@
 
 mod app;
 mod client;
+pub(crate) mod frames;
 mod hammer;
 mod lines;
 mod lock;
 mod port;
 mod process;
+pub(crate) mod secure;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
