@@ -49,9 +49,13 @@ pub(super) enum OrderError {
 }
 
 impl OrderError {
-    /// Whether it came before the directory had anything to count.
+    /// Whether the directory has nothing to count: it was not asked, or says itself that it is not well.
     pub(super) fn is_silence(&self) -> bool {
-        matches!(self, Self::Unreachable(_))
+        match self {
+            Self::Unreachable(_) => true,
+            Self::Refused(error) => is(error, "badNonce") || is(error, "serverInternal"),
+            _ => false,
+        }
     }
 
     /// Whether the directory does not know us.
@@ -99,15 +103,28 @@ pub(super) async fn place(
     replaces: Option<CertificateIdentifier<'static>>,
     challenges: &Challenges,
 ) -> Result<Stored, OrderError> {
-    let identifiers = [Identifier::Dns(domain.to_owned())];
-    let mut wanted = NewOrder::new(&identifiers);
-    if let Some(replaced) = replaces {
-        wanted = wanted.replaces(replaced);
-    }
-    let order = account.new_order(&wanted).await;
-    let mut order = order.map_err(OrderError::before)?;
+    let mut order = begin(account, domain, replaces).await?;
     validate(&mut order, domain, proof, challenges).await?;
     issue(&mut order, domain).await
+}
+
+/// Orders, and says what it is instead of; who does not understand that, or has heard it before, is asked without.
+async fn begin(
+    account: &Account,
+    domain: &str,
+    replaces: Option<CertificateIdentifier<'static>>,
+) -> Result<Order, OrderError> {
+    let identifiers = [Identifier::Dns(domain.to_owned())];
+    if let Some(replaced) = replaces {
+        let wanted = NewOrder::new(&identifiers).replaces(replaced);
+        match account.new_order(&wanted).await {
+            Ok(order) => return Ok(order),
+            Err(error) if is(&error, "rateLimited") => return Err(OrderError::Refused(error)),
+            Err(error) => tracing::debug!(%error, "ordering without what is replaced"),
+        }
+    }
+    let order = account.new_order(&NewOrder::new(&identifiers)).await;
+    order.map_err(OrderError::before)
 }
 
 async fn validate(

@@ -42,7 +42,7 @@ pub(super) struct Subject {
     pub(super) record: Record,
     /// Whether the record stands in STORAGE_PATH as well; where it does not, this is the only one.
     pub(super) is_recorded: bool,
-    /// How often in a row the directory did not answer.
+    /// How often in a row the directory was of no use.
     pub(super) silences: u32,
     pub(super) directory: Rc<Directory>,
     pub(super) orders: Arc<Semaphore>,
@@ -198,11 +198,10 @@ impl Subject {
         outcome
     }
 
-    /// What the next one comes instead of, where the CA has a word for that (RFC 9773 section 5); a CA that did not like it
-    /// is not told again.
+    /// What the next one comes instead of, where the CA has a word for that; RFC 9773 section 5.
     fn replaces(&self) -> Option<CertificateIdentifier<'static>> {
-        let wanted = self.suggested().is_some() && self.record.error.is_none();
-        self.identifier().filter(|_| wanted)
+        let has_word = self.suggested().is_some();
+        self.identifier().filter(|_| has_word)
     }
 
     fn succeed(&mut self, mut stored: Stored, began: Instant) -> Duration {
@@ -241,7 +240,7 @@ impl Subject {
         Duration::ZERO
     }
 
-    /// The directory was not there, so it has counted nothing either.
+    /// What the directory has not counted we do not count either.
     fn hear_nothing(&mut self, error: &OrderError) -> Duration {
         self.silences += 1;
         let told = self.directory.told_to_wait();
@@ -251,7 +250,7 @@ impl Subject {
             %error,
             failures = self.silences,
             retry_in_s = wait.as_secs(),
-            "the ACME directory does not answer"
+            "the ACME directory does not answer as it should"
         );
         self.record.failures -= 1;
         self.record.not_before = seconds(SystemTime::now() + told);
