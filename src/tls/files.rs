@@ -102,12 +102,13 @@ impl Files {
     }
 
     fn serve(&mut self, pair: &Pair, print: Print) {
+        // Whoever reads that it is loaded finds it in force.
+        self.certificates.put(0, pair);
         let until = pair.validity.end();
         tracing::info!(path = %self.certificate.display(), %until, "certificate loaded");
         if !pair.validity.holds(std::time::SystemTime::now()) {
             tracing::warn!(path = %self.certificate.display(), %until, "the certificate has expired");
         }
-        self.certificates.put(0, pair);
         self.served = Some(print);
         self.refused = None;
         self.said = None;

@@ -1,4 +1,4 @@
-//! ACME with Pebble, strict, with one nonce in five refused.
+//! ACME with Pebble, strict, with one nonce in ten refused: now and then three in a row, and then an order is made twice.
 
 use std::{
     fs,
@@ -93,7 +93,7 @@ fn a_certificate_is_obtained_kept_and_not_asked_for_again() {
     thrust.wait_for_nth(1, "certificate loaded", PATIENCE);
     let shown = shake_hands(pebble.https_port(), "a.test", root);
     assert_eq!(shown.expect("without the CA"), a);
-    assert_eq!((orders, pebble.orders()), (2, 2));
+    assert_eq!(pebble.orders(), orders);
 }
 
 #[test]
@@ -132,7 +132,8 @@ fn a_domain_that_fails_keeps_no_other_from_its_certificate_and_is_left_alone_ove
     assert!(pebble.handshake("bad.test").is_err());
     assert_eq!(thrust.stop(), 143);
     // HTTP-01 and TLS-ALPN-01 of the one, and the other's.
-    assert_eq!(pebble.orders(), 3);
+    let orders = pebble.orders();
+    assert!(orders >= 3, "{orders}");
 
     pebble.find_again("bad.test");
     let record = || fs::read(pebble.volume().join("bad.test+thrust")).expect("a record");
@@ -145,7 +146,7 @@ fn a_domain_that_fails_keeps_no_other_from_its_certificate_and_is_left_alone_ove
     }
     assert_eq!(
         (record(), pebble.orders()),
-        (before, 3),
+        (before, orders),
         "it is not asked yet"
     );
 }
@@ -251,7 +252,7 @@ fn a_stop_in_the_midst_of_an_order_takes_no_time_and_the_next_start_goes_on() {
     let mut thrust = pebble.thrust("a.test").start();
     assert!(pebble.handshake("a.test").is_err());
     assert_eq!(thrust.stop(), 143);
-    assert_eq!((orders, pebble.orders()), (2, 2), "now it waits");
+    assert_eq!(pebble.orders(), orders, "now it waits");
 }
 
 #[test]
@@ -378,7 +379,8 @@ fn two_containers_on_one_volume_make_one_order() {
         shown.expect("verified"),
         pebble.handshake("a.test").expect("verified")
     );
-    assert_eq!(pebble.orders(), 1);
+    let obtained = [&first, &second].map(|thrust| thrust.count("certificate obtained"));
+    assert_eq!(obtained, [1, 0]);
 }
 
 #[test]
@@ -427,5 +429,5 @@ fn what_thruster_has_stored_is_taken_over() {
         fs::read(volume.join("acme_account+key")).expect("stored"),
         account
     );
-    assert_eq!(pebble.orders(), 2);
+    assert_eq!(thrust.count("certificate obtained"), 1);
 }

@@ -8,6 +8,7 @@ use std::time::{Duration, SystemTime};
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair};
 use instant_acme::{
     Account, AccountBuilder, CertificateIdentifier, Error, ExternalAccountKey, Key, NewAccount,
+    Problem,
 };
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer, pem::PemObject};
 use tokio::sync::Mutex;
@@ -166,9 +167,10 @@ impl Directory {
 
 /// Whether the directory answers with this kind of problem; RFC 8555 section 6.7.
 pub(super) fn is(error: &Error, kind: &str) -> bool {
-    let Error::Api(problem) = error else {
-        return false;
-    };
+    matches!(error, Error::Api(problem) if has_kind(problem, kind))
+}
+
+pub(super) fn has_kind(problem: &Problem, kind: &str) -> bool {
     let whole = problem.r#type.as_deref().unwrap_or_default();
     whole.strip_prefix("urn:ietf:params:acme:error:") == Some(kind)
 }

@@ -12,7 +12,10 @@ use rustls::{
     sign::CertifiedKey,
 };
 
-use super::{account::is, stored::Stored};
+use super::{
+    account::{has_kind, is},
+    stored::Stored,
+};
 use crate::tls::{
     challenges::{Answering, Challenges},
     pair::{Pair, PairError, provider},
@@ -144,7 +147,8 @@ async fn validate(
         let challenge = authorization.challenge(proof.kind());
         let mut challenge = challenge.ok_or(OrderError::NotOffered(proof.name()))?;
         answering.push(answer(&challenge, domain, proof, challenges)?);
-        challenge.set_ready().await.map_err(OrderError::Refused)?;
+        let ready = challenge.set_ready().await;
+        ready.map_err(|error| not_ready(error, proof))?;
     }
     match order.poll_ready(&POLL).await {
         Ok(OrderStatus::Ready) => Ok(()),
@@ -184,6 +188,25 @@ fn proving(domain: &str, digest: &[u8]) -> Result<CertifiedKey, OrderError> {
     let key = provider().key_provider.load_private_key(key);
     let key = key.map_err(|_| PairError::BadKey)?;
     Ok(CertifiedKey::new(vec![certificate], key))
+}
+
+/// A CA that validates at once tells the outcome as the answer to that it may.
+fn not_ready(error: Error, proof: Proof) -> OrderError {
+    let about_us = [
+        "rateLimited",
+        "badNonce",
+        "serverInternal",
+        "accountDoesNotExist",
+    ];
+    match error {
+        Error::Api(problem) if !about_us.iter().any(|kind| has_kind(&problem, kind)) => {
+            OrderError::NotValidated {
+                kind: proof.name(),
+                why: problem.to_string(),
+            }
+        }
+        error => OrderError::Refused(error),
+    }
 }
 
 /// What the CA saw instead of us; the order itself does not say.

@@ -80,8 +80,9 @@ impl Subject {
         let found = Stored::read(&self.storage, &domain);
         if let Some(found) = found.filter(|found| found.is_newer_than(self.stored.as_ref())) {
             let until = found.pair.validity.end();
-            tracing::info!(domain = %self.domain, %until, "certificate loaded");
+            // Whoever reads that it is finds it in force.
             self.certificates.put(self.place, &found.pair);
+            tracing::info!(domain = %self.domain, %until, "certificate loaded");
             self.stored = Some(found);
         }
     }

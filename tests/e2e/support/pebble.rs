@@ -164,7 +164,7 @@ impl Pebble {
             .arg(self.directory.join("config.json"))
             .arg("-dnsserver")
             .arg(format!("127.0.0.1:{}", self.names_port.number()))
-            .env("PEBBLE_WFE_NONCEREJECT", "20")
+            .env("PEBBLE_WFE_NONCEREJECT", "10")
             .env("PEBBLE_AUTHZREUSE", "0");
         match self.wishes.slow {
             0 => command.env("PEBBLE_VA_NOSLEEP", "1"),
