@@ -46,10 +46,11 @@
 //! | `main.rs` | the street door: arguments and environment in, exit code out |
 //! | [`service`] | the life: one loop over one table; the only room that sees both sides |
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
-//! | [`server`] | connections: listen, accept, clocks, the last call; knows no requests |
+//! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
+//! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
 //! | [`files`] | files: opened inside of their directories, read without making a core wait, left to the kernel to send |
@@ -74,4 +75,5 @@ pub mod server;
 pub mod service;
 pub mod target;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;

@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "cache", "drain", "journal", "target",
+            "config", "server", "proxy", "upstream", "cache", "tls", "drain", "journal", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -33,6 +33,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::LogFormat",
             "upstream::Settings",
             "cache::Settings",
+            "tls::Settings",
+            "tls::AcmeSettings",
+            "tls::Domain",
+            "tls::Eab",
+            "tls::MinVersion",
+            "tls::Secret",
+            "tls::Source",
             "content::Coding",
             "target",
         ],
@@ -40,7 +47,13 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     // FLOOR 2: two rooms that never meet.
     (
         "server",
-        &["handler", "drain", "http1::BodyError", "files::stand_in"],
+        &[
+            "tls",
+            "handler",
+            "drain",
+            "http1::BodyError",
+            "files::stand_in",
+        ],
     ),
     (
         "proxy",
@@ -50,6 +63,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // FLOOR 1
     ("cache", &["content"]),
+    ("tls", &[]),
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND

@@ -4,6 +4,7 @@
 //! own settings.
 
 mod args;
+mod contradictions;
 mod env;
 mod given;
 mod meant;
@@ -122,7 +123,7 @@ mod tests {
 
     #[test]
     fn warnings_do_not_keep_it_from_running() {
-        let config = config(&[("TLS_DOMAIN", "a.example"), ("THRUSTER_HTP_PORT", "1")]);
+        let config = config(&[("THRUSTER_RATE_LIMIT", "1"), ("THRUSTER_HTP_PORT", "1")]);
         assert_eq!(config.warnings.len(), 2);
     }
 
@@ -159,6 +160,32 @@ mod tests {
         assert_eq!(line("HTTP_PORT").find('('), line("TARGET_PORT").find('('));
         assert!(
             text.ends_with("warning: THRUSTER_STATUS_PORT is not supported by this version yet\n")
+        );
+    }
+
+    #[test]
+    fn prints_no_secret_and_the_default_that_is_in_force() {
+        let line = |vars: &[(&str, &str)], start: &str| {
+            let text = printed(&["--print-config"], vars);
+            assert!(!text.contains("c2VjcmV0"), "{text}");
+            let line = text.lines().find(|line| line.starts_with(start)).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let eab = [("EAB_KID", "k"), ("THRUSTER_EAB_HMAC_KEY", "c2VjcmV0")];
+        assert_eq!(
+            line(&eab, "EAB_HMAC"),
+            "EAB_HMAC_KEY=(hidden) (from THRUSTER_EAB_HMAC_KEY)"
+        );
+        assert_eq!(line(&[], "EAB_HMAC"), "EAB_HMAC_KEY= (default)");
+        assert_eq!(line(&[], "FORWARD"), "FORWARD_HEADERS=1 (default)");
+        let tls = [("TLS_DOMAIN", "a.example")];
+        assert_eq!(line(&tls, "FORWARD"), "FORWARD_HEADERS=0 (default)");
+        let Ok(Invocation::Run(config)) = told(&["rails"], &[eab[0], eab[1], tls[0]]) else {
+            panic!("it runs");
+        };
+        assert!(
+            !format!("{config:?}").contains("115, 101, 99"),
+            "secret, in numbers"
         );
     }
 

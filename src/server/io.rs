@@ -18,7 +18,7 @@ use tokio::{
     task::yield_now,
 };
 
-use super::state::State;
+use super::{state::State, stream::Stream};
 use crate::files::stand_in;
 
 /// How much of files is sent, in bytes, before the other connections of the core have their turn.
@@ -26,7 +26,7 @@ const TURN: usize = 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Io {
-    stream: TcpStream,
+    stream: Stream,
     /// Read before, by whoever had the socket then.
     ahead: Bytes,
     /// Bytes of files since the others had their turn.
@@ -35,7 +35,7 @@ pub(super) struct Io {
 }
 
 impl Io {
-    pub(super) fn new(stream: TcpStream, ahead: Bytes, state: Rc<State>) -> Self {
+    pub(super) fn new(stream: Stream, ahead: Bytes, state: Rc<State>) -> Self {
         Self {
             stream,
             ahead,
@@ -45,7 +45,7 @@ impl Io {
     }
 
     /// The socket, and what was read of it but not used: `buffered` first.
-    pub(super) fn into_parts(self, buffered: Bytes) -> (TcpStream, Bytes) {
+    pub(super) fn into_parts(self, buffered: Bytes) -> (Stream, Bytes) {
         let ahead = match (buffered.is_empty(), self.ahead.is_empty()) {
             (_, true) => buffered,
             (true, false) => self.ahead,
@@ -86,18 +86,20 @@ impl Io {
                 return Poll::Pending;
             }
         }
+        let Stream::Plain(tcp) = &self.stream else {
+            // Nothing stands in for files where they are encrypted: see `State`.
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
         loop {
-            match self.stream.poll_write_ready(cx) {
+            match tcp.poll_write_ready(cx) {
                 Poll::Ready(ready) => ready?,
                 Poll::Pending => return self.note(Poll::Pending),
             }
-            let sent = self
-                .stream
-                .try_io(Interest::WRITABLE, || match pieces.split_at(at) {
-                    ([], files) => stand_in::send(&files[0], self.stream.as_fd()),
-                    // One packet with the beginning of the file.
-                    (bytes, _) => send_more(&self.stream, bytes),
-                });
+            let sent = tcp.try_io(Interest::WRITABLE, || match pieces.split_at(at) {
+                ([], files) => stand_in::send(&files[0], tcp.as_fd()),
+                // One packet with the beginning of the file.
+                (bytes, _) => send_more(tcp, bytes),
+            });
             match sent {
                 Ok(sent) => {
                     self.turn += sent;
@@ -140,6 +142,10 @@ impl AsyncRead for Io {
             Ok(()) => self.state.read(buffer.filled().len() - before),
             Err(_) => self.state.broke(),
         }
+        if self.stream.is_secure() {
+            let decrypted = self.stream.has_decrypted();
+            self.state.unread.set(decrypted);
+        }
         Poll::Ready(read)
     }
 }
@@ -177,6 +183,11 @@ impl AsyncWrite for Io {
     /// hyper flushes when it has handed everything over.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.state.write_blocked();
+        }
+        ready!(flushed)?;
         self.state.flushed();
         Poll::Ready(Ok(()))
     }

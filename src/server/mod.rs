@@ -9,27 +9,39 @@ mod clock;
 mod close;
 mod connection;
 mod core;
+mod date;
+mod face;
 mod half_open;
+mod handshake;
+mod http2;
 mod io;
+mod kind;
 pub mod last_call;
 pub mod listener;
 mod memory;
+mod redirect;
 mod register;
 mod registry;
+mod second;
 mod shortage;
 mod state;
+mod stream;
+mod streams;
 mod tunnel;
 mod unsent;
 
 use std::{
     num::NonZeroUsize,
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use acceptor::{Acceptor, Closed};
+pub use face::Face;
+pub use redirect::{PlainFace, Redirect};
 
 use self::acceptor::Arrival;
 use crate::{
@@ -42,6 +54,10 @@ use crate::{
 pub struct Settings {
     /// `HTTP_PORT`; 0 lets the kernel choose (the log says which).
     pub http_port: u16,
+    /// `HTTPS_PORT`, when there is TLS; 0 as for `http_port`.
+    pub https_port: Option<u16>,
+    /// `H2C_ENABLED`: HTTP/2 by prior knowledge on the plain port.
+    pub h2c: bool,
     /// `HTTP_IDLE_TIMEOUT`; none is no limit.
     pub idle_timeout: Option<Duration>,
     /// `HTTP_READ_TIMEOUT`; none is no limit.
@@ -64,6 +80,8 @@ pub fn cores() -> usize {
 pub struct Server {
     senders: Vec<mpsc::UnboundedSender<Arrival>>,
     threads: Vec<JoinHandle<()>>,
+    /// `MAX_CONNECTIONS`, over all listeners.
+    limit: Option<Arc<Semaphore>>,
 }
 
 impl Server {
@@ -83,6 +101,7 @@ impl Server {
         let mut server = Self {
             senders: Vec::new(),
             threads: Vec::new(),
+            limit: settings.max_connections.map(limit),
         };
         for (index, seed) in seeds.into_iter().enumerate() {
             let (sender, receiver) = mpsc::unbounded_channel();
@@ -97,13 +116,9 @@ impl Server {
     }
 
     /// Opens `listener` to connections, which these cores serve.
-    pub fn open(&self, listener: listener::Listener, gate: Gate, settings: &Settings) -> Acceptor {
-        Acceptor::open(
-            listener,
-            gate,
-            self.senders.clone(),
-            settings.max_connections,
-        )
+    pub fn open(&self, listener: listener::Listener, face: Face, gate: Gate) -> Acceptor {
+        let (senders, limit) = (self.senders.clone(), self.limit.clone());
+        Acceptor::open(listener, face, gate, senders, limit)
     }
 
     /// Lets the cores end and waits for them, at most until `deadline`.
@@ -116,6 +131,12 @@ impl Server {
         };
         let _ = tokio::time::timeout_at(deadline.into(), ended).await;
     }
+}
+
+fn limit(connections: NonZeroUsize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(
+        connections.get().min(Semaphore::MAX_PERMITS),
+    ))
 }
 
 #[cfg(test)]
@@ -151,6 +172,8 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             http_port: 0,
+            https_port: None,
+            h2c: false,
             idle_timeout: None,
             read_timeout: None,
             write_timeout: None,
@@ -175,7 +198,7 @@ mod tests {
         let listener = Bound::at(([127, 0, 0, 1], 0).into()).unwrap();
         let listener = listener.listen().unwrap();
         let address = listener.local_addr();
-        let acceptor = server.open(listener, drain.gate(), &settings);
+        let acceptor = server.open(listener, Face::Plain, drain.gate());
         let clients = std::thread::spawn(move || {
             let mut survivor = TcpStream::connect(address).unwrap();
             assert!(ask(&mut survivor, "/").ends_with("fine"));

@@ -74,6 +74,26 @@ mod proxy_connections;
 // The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 mod proxy_log;
 
+// HTTP/2: each stream a request like any other.
+mod h2_requests;
+
+// The same stops with HTTP/2: what arrived is answered, and nobody hangs (M4 to M12, M16, M29).
+mod h2_lifecycle;
+
+// What an HTTP/2 client may not do to us: floods, stalls, idleness.
+mod h2_limits;
+
+// HTTPS: the handshake and its clocks, and the same stops over TLS (M10, M12, M16, M17, M19).
+mod tls_lifecycle;
+
+// Certificates of the user's own, by the local CA, and what the plain port is for under TLS.
+mod tls_files;
+mod tls_local;
+mod tls_plain;
+
+// Certificates by ACME, from a real directory: Pebble.
+mod tls_acme;
+
 // Files that the app names: which are sent, and what of the answer is the app's and what the file's.
 mod files_named;
 

@@ -6,13 +6,16 @@
 mod app;
 mod client;
 mod decoder;
+pub(crate) mod frames;
 mod hammer;
 mod lines;
 mod lock;
+pub(crate) mod pebble;
 mod place;
 mod port;
 mod process;
 mod programs;
+pub(crate) mod secure;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
