@@ -13,13 +13,15 @@ use tracing::{
 };
 use tracing_subscriber::{
     Layer,
+    filter::Targets,
     layer::{Context, SubscriberExt},
     util::{SubscriberInitExt, TryInitError},
 };
 
 use crate::journal::{Line, Stdout, Timestamp};
 
-/// Sends all events of `info` and above, or `debug` and above, to `stdout`.
+/// Sends our own events of `info` and above, or `debug` and above, to `stdout`. What libraries say of each frame that
+/// passes is left out.
 ///
 /// # Errors
 /// When this process has a subscriber already.
@@ -33,8 +35,9 @@ pub fn init(stdout: Stdout, debug: bool) -> Result<(), TryInitError> {
         stdout,
         timestamp: Mutex::default(),
     };
+    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     tracing_subscriber::registry()
-        .with(lines.with_filter(level))
+        .with(lines.with_filter(ours))
         .try_init()
 }
 

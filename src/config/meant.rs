@@ -75,6 +75,8 @@ impl Config {
 fn server(env: &Env) -> server::Settings {
     server::Settings {
         http_port: env.http_port.0,
+        https_port: None,
+        h2c: std::env::var("H2C_ENABLED").is_ok_and(|v| v == "1"),
         idle_timeout: env.http_idle_timeout.0,
         read_timeout: env.http_read_timeout.0,
         write_timeout: env.http_write_timeout.0,
@@ -180,6 +182,8 @@ mod tests {
             },
             server: server::Settings {
                 http_port: 80,
+                https_port: None,
+                h2c: false,
                 idle_timeout: Some(seconds(60)),
                 read_timeout: Some(seconds(30)),
                 write_timeout: Some(seconds(30)),
@@ -277,6 +281,8 @@ mod tests {
         ]);
         let server = server::Settings {
             http_port: 2,
+            https_port: None,
+            h2c: false,
             idle_timeout: Some(seconds(3)),
             read_timeout: Some(seconds(4)),
             write_timeout: None,

@@ -5,12 +5,14 @@
 
 mod body;
 mod cause;
+mod incoming;
 mod request;
 
 use std::future::Future;
 
 pub use body::{Body, BodyError, End, Ended};
 pub use cause::Cause;
+pub use incoming::{Incoming, StreamBody};
 pub use request::{
     Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,
 };

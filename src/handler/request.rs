@@ -11,11 +11,12 @@ use std::{
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::oneshot,
 };
+
+use super::incoming::{Broken, Incoming};
 
 /// A request, from the moment its head is whole.
 #[derive(Debug)]
@@ -112,7 +113,7 @@ pub enum Refusal {
     Gone,
 }
 
-/// A request's body: what hyper reads, under our clock and our limit.
+/// A request's body: what the client sends, under our clock and our limit.
 pub struct RequestBody {
     incoming: Option<Incoming>,
     connection: Option<Rc<dyn Downstream>>,
@@ -162,7 +163,7 @@ impl RequestBody {
         let (Some(incoming), Some(connection)) = (&mut self.incoming, &self.connection) else {
             return Poll::Ready(None);
         };
-        match Pin::new(&mut *incoming).poll_frame(cx) {
+        match incoming.poll_frame(cx) {
             Poll::Pending if connection.body_timed_out() => {
                 Poll::Ready(Some(Err(Refusal::TimedOut)))
             }
@@ -176,9 +177,9 @@ impl RequestBody {
                     Some(Ok(_)) if incoming.is_end_stream() => connection.body_whole(),
                     Some(_) => connection.body_arrived(),
                 }
-                let refusal = |_| match connection.gone() {
-                    true => Refusal::Gone,
-                    false => Refusal::Broken,
+                let refusal = |broken| match broken {
+                    Broken::Malformed if !connection.gone() => Refusal::Broken,
+                    Broken::Malformed | Broken::Reset => Refusal::Gone,
                 };
                 Poll::Ready(frame.map(|frame| frame.map_err(refusal)))
             }

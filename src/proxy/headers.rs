@@ -73,7 +73,7 @@ pub(super) fn write(request: &Request, forward_headers: bool, out: &mut Vec<u8>)
         // RFC 9110 section 8.6: a method that anticipates a body says that there is none.
         field(out, "content-length", b"0");
     }
-    if head.version == Version::HTTP_11 && accepts_trailers(&head.headers) {
+    if head.version >= Version::HTTP_11 && accepts_trailers(&head.headers) {
         field(out, "te", b"trailers");
         if upgrade.is_none() {
             field(out, "connection", b"te");

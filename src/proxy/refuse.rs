@@ -82,11 +82,12 @@ fn target(head: &Parts) -> Result<(), Refused> {
     }
 }
 
-/// Exactly one valid Host (RFC 9112 section 3.2); HTTP/1.0 may have none.
+/// Exactly one valid Host (RFC 9112 section 3.2); HTTP/1.0 may have none. In HTTP/2 it may contradict `:authority`, which the
+/// connection shows as a second one.
 fn host(head: &Parts) -> Result<(), Refused> {
     let mut hosts = head.headers.get_all(header::HOST).iter();
     match (hosts.next(), hosts.next()) {
-        (None, _) if head.version == Version::HTTP_11 => Err((BAD, "the Host header is missing\n")),
+        (None, _) if head.version >= Version::HTTP_11 => Err((BAD, "the Host header is missing\n")),
         (None, _) => Ok(()),
         (Some(_), Some(_)) => Err((BAD, "there is more than one Host header\n")),
         (Some(host), None) if host.to_str().is_ok_and(is_host) => Ok(()),

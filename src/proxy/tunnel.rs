@@ -72,6 +72,7 @@ async fn down(
     let mut piece = vec![0; PIECE];
     while let Ok(length @ 1..) = app.read(&mut piece).await {
         client.write_all(&piece[..length]).await?;
+        client.flush().await?;
     }
     client.shutdown().await
 }

@@ -10,6 +10,7 @@ use std::{
 use nix::sys::socket::{MsgFlags, Shutdown, recv, shutdown};
 use tokio::{net::TcpStream, task::spawn_local};
 
+use super::stream::Stream;
 use crate::drain::{Kind, Open, Watch};
 
 /// How long a closed connection's client may go on sending before it is cut off.
@@ -17,7 +18,8 @@ const LINGER: Duration = Duration::from_secs(1);
 
 /// Shuts our half down, at once, and discards what still arrives, at most 1 s and in a task of its own, so that no reset
 /// destroys what the client has not read yet (RFC 9112 section 9.6).
-pub(super) fn finish(stream: TcpStream, watch: &Watch) {
+pub(super) fn finish(stream: Stream, watch: &Watch) {
+    let stream = stream.into_tcp();
     if shutdown(stream.as_raw_fd(), Shutdown::Write).is_ok() {
         // Else the exit could come before the task's first turn, and close over bytes that wait here.
         let unseen = watch.leaving().then(|| watch.open(Kind::Lingering));
@@ -49,13 +51,13 @@ fn poll_discard(stream: &TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usi
 }
 
 /// The answer to a head that did not become whole in time (RFC 9110 section 15.5.9).
-pub(super) fn request_timeout(stream: &TcpStream) {
+pub(super) fn request_timeout(stream: &mut Stream) {
     let date = httpdate::fmt_http_date(SystemTime::now());
     let text = format!(
         "HTTP/1.1 408 Request Timeout\r\nconnection: close\r\ncontent-length: 0\r\ndate: {date}\r\n\r\n"
     );
     // The buffer of a socket that nothing was written to takes it whole; if it does not, the client is gone.
-    let _ = stream.try_write(text.as_bytes());
+    stream.write_now(text.as_bytes());
 }
 
 /// Whether bytes wait in the kernel. The runtime's view may be behind, and a request that has arrived is not dropped.

@@ -7,33 +7,37 @@
 use std::{
     convert::Infallible,
     future::{Future, poll_fn},
+    io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::Instant,
 };
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
-use hyper::{body::Incoming, service::service_fn};
+use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, ReadBuf};
 
 use super::{
     clock::Clock,
-    close::{buffered, finish, request_timeout},
+    close::{finish, request_timeout},
     core::{Admission, Core},
+    http2::{self, PREFACE, Parting},
     io::Io,
+    kind::is_event_stream,
     registry::Place,
     state::{Due, State},
+    stream::Stream,
     tunnel::Tunnelled,
 };
 use crate::{
     drain::Stage,
     handler::{
-        Body, BodyError, Client, Handler, Request, RequestBody, RequestId, Response, Upgrade,
-        UpgradeSlot,
+        Body, BodyError, Client, Handler, Incoming, Request, RequestBody, RequestId, Response,
+        Upgrade, UpgradeSlot,
     },
 };
 
@@ -43,6 +47,12 @@ pub(super) struct Connection<H> {
     state: Rc<State>,
     open: Admission,
     _place: Place,
+}
+
+/// What a connection speaks, and what was read of it to know.
+enum Protocol {
+    Http1(Bytes),
+    Http2(Bytes),
 }
 
 /// How a connection, or its time with hyper, ends.
@@ -71,21 +81,75 @@ impl<H: Handler + 'static> Connection<H> {
     }
 
     /// Serves `stream` to its end.
-    pub(super) async fn serve(self, mut stream: TcpStream) {
+    pub(super) async fn serve(self, mut stream: Stream) {
         let mut clock = Clock::default();
-        let mut ahead = Bytes::new();
-        let leave = loop {
-            // A head of which a part came with the request before is no idleness.
-            if ahead.is_empty()
-                && let Some(leave) = self.park(&stream, &mut clock).await
-            {
-                break leave;
+        let begun = match self.park(&mut stream, &mut clock).await {
+            Some(leave) => Err(leave),
+            None if self.core.h2c => Box::pin(self.recognise(&mut stream, &mut clock)).await,
+            None => Ok(Protocol::Http1(Bytes::new())),
+        };
+        match begun {
+            Ok(Protocol::Http1(ahead)) => self.serve_http1(stream, ahead, clock).await,
+            Ok(Protocol::Http2(ahead)) => {
+                Box::pin(self.serve_http2(stream, ahead, clock)).await;
             }
+            Err(leave) => self.close(stream, &leave),
+        }
+    }
+
+    /// HTTP/2 by prior knowledge, or HTTP/1 (RFC 9113 section 3.3): reads until that is known, and gives what it read.
+    async fn recognise(&self, stream: &mut Stream, clock: &mut Clock) -> Result<Protocol, Leave> {
+        let mut ahead = BytesMut::with_capacity(PREFACE.len());
+        poll_fn(|cx| {
+            self.state.remember(cx.waker());
+            loop {
+                if !PREFACE.starts_with(&ahead) {
+                    return Poll::Ready(Ok(Protocol::Http1(ahead.split().freeze())));
+                }
+                if ahead.len() == PREFACE.len() {
+                    return Poll::Ready(Ok(Protocol::Http2(ahead.split().freeze())));
+                }
+                if let Poll::Ready(read) = self.poll_preface(stream, &mut ahead, cx) {
+                    match read {
+                        Ok(1..) => continue,
+                        Ok(0) | Err(_) => return Poll::Ready(Err(Leave::Done)),
+                    }
+                }
+                if let Some(leave) = ready!(self.poll_clocks(clock, cx)) {
+                    return Poll::Ready(Err(leave));
+                }
+            }
+        })
+        .await
+    }
+
+    /// Reads no more than what may belong to the preface.
+    fn poll_preface(
+        &self,
+        stream: &mut Stream,
+        ahead: &mut BytesMut,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut piece = [0; PREFACE.len()];
+        let mut piece = ReadBuf::new(&mut piece[ahead.len()..]);
+        let read = ready!(Pin::new(stream).poll_read(cx, &mut piece));
+        let count = piece.filled().len();
+        match &read {
+            Ok(()) => self.state.read(count),
+            Err(_) => self.state.broke(),
+        }
+        ahead.extend_from_slice(piece.filled());
+        Poll::Ready(read.map(|()| count))
+    }
+
+    /// HTTP/1.1, from one request to the next.
+    async fn serve_http1(self, mut stream: Stream, mut ahead: Bytes, mut clock: Clock) {
+        let leave = loop {
             let leave;
             (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
                 // What looked idle to us has the beginning of a head in hyper's buffer.
-                Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => {}
+                Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => continue,
                 Leave::Park => {
                     // Not just cleared: even an empty slice keeps hyper's buffer.
                     ahead = Bytes::new();
@@ -99,15 +163,31 @@ impl<H: Handler + 'static> Connection<H> {
                 }
                 leave => break leave,
             }
+            if let Some(leave) = self.park(&mut stream, &mut clock).await {
+                break leave;
+            }
         };
         self.close(stream, &leave);
     }
 
+    /// HTTP/2, all requests at once.
+    async fn serve_http2(self, stream: Stream, ahead: Bytes, mut clock: Clock) {
+        let talked = http2::talk(&self.core, &self.state, stream, ahead, &mut clock).await;
+        if let (Some(stream), parting) = talked {
+            let leave = match parting {
+                Parting::Done => Leave::Done,
+                Parting::Goodbye(_) => Leave::LetGo,
+                Parting::Cut | Parting::Stuck => Leave::Cut,
+            };
+            self.close(stream, &leave);
+        }
+    }
+
     /// Waits until the socket is readable; without hyper and its buffers, as most connections are idle most of the time.
-    async fn park(&self, stream: &TcpStream, clock: &mut Clock) -> Option<Leave> {
+    async fn park(&self, stream: &mut Stream, clock: &mut Clock) -> Option<Leave> {
         poll_fn(|cx| {
             self.state.remember(cx.waker());
-            if stream.poll_read_ready(cx).is_ready() {
+            if stream.poll_readable(cx).is_ready() {
                 return Poll::Ready(None);
             }
             loop {
@@ -131,10 +211,10 @@ impl<H: Handler + 'static> Connection<H> {
     /// it takes them.
     async fn talk(
         &self,
-        stream: TcpStream,
+        stream: Stream,
         ahead: Bytes,
         clock: &mut Clock,
-    ) -> (TcpStream, Bytes, Leave) {
+    ) -> (Stream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
         let service = service_fn(move |request| {
             let (request, slot) = receive(&state, request);
@@ -165,36 +245,44 @@ impl<H: Handler + 'static> Connection<H> {
             if let Poll::Ready(ended) = http.as_mut().poll(cx) {
                 return Poll::Ready(self.ended(ended));
             }
-            if self.state.watch.leaving()
-                && let Some(leave) = self.on_stage()
-            {
+            if let Some(leave) = ready!(self.poll_clocks(clock, cx)) {
                 return Poll::Ready(leave);
-            }
-            if clock.poll(self.state.deadline(), cx).is_pending() {
-                return Poll::Pending;
-            }
-            match self.state.due(Instant::now()) {
-                Due::Nothing => {}
-                Due::Idle => return Poll::Ready(Leave::LetGo),
-                Due::Head => return Poll::Ready(Leave::HeadTimeout),
-                // The body's next poll fails with it, and the path answers 408.
-                Due::Body => self.state.time_out_body(),
-                Due::Write if self.state.takes_nothing(Instant::now()) => {
-                    return Poll::Ready(Leave::Cut);
-                }
-                Due::Write => {}
-                Due::Park => return Poll::Ready(Leave::Park),
             }
         }
     }
 }
 
 impl<H> Connection<H> {
+    /// Ready when the stop or a clock has something to say: to leave, or to look again.
+    fn poll_clocks(&self, clock: &mut Clock, cx: &mut Context<'_>) -> Poll<Option<Leave>> {
+        if self.state.watch.leaving()
+            && let Some(leave) = self.on_stage()
+        {
+            return Poll::Ready(Some(leave));
+        }
+        ready!(clock.poll(self.state.deadline(), cx));
+        Poll::Ready(match self.state.due(Instant::now()) {
+            Due::Nothing => None,
+            Due::Idle => Some(Leave::LetGo),
+            Due::Head => Some(Leave::HeadTimeout),
+            // The body's next poll fails with it, and the path answers 408.
+            Due::Body => {
+                self.state.time_out_body();
+                None
+            }
+            Due::Write => self
+                .state
+                .takes_nothing(Instant::now())
+                .then_some(Leave::Cut),
+            Due::Park => Some(Leave::Park),
+        })
+    }
+
     /// Looks at the stage of the stop: whether this connection is to go, or holds the drain.
     fn on_stage(&self) -> Option<Leave> {
         let state = &self.state;
         let stage = state.watch.stage();
-        let waits = stage >= Stage::Draining && !state.in_flight() && buffered(state.socket);
+        let waits = stage >= Stage::Draining && !state.in_flight() && state.buffered();
         let leave = if stage == Stage::Cut {
             Some(Leave::Cut)
         } else if stage <= Stage::Draining || state.in_flight() {
@@ -228,11 +316,11 @@ impl<H> Connection<H> {
     }
 
     /// Closes `stream`; lingering runs in a task of its own and keeps nothing of this connection.
-    fn close(self, stream: TcpStream, leave: &Leave) {
+    fn close(self, mut stream: Stream, leave: &Leave) {
         let state = &self.state;
         state.closed();
         if matches!(leave, Leave::HeadTimeout) {
-            request_timeout(&stream);
+            request_timeout(&mut stream);
             if self.core.log_refused {
                 tracing::info!(remote_addr = %state.peer, status = 408, cause = "head_timeout", "request refused");
             }
@@ -252,10 +340,10 @@ impl<H> Connection<H> {
 /// Not part of [`answer`]: what an async function holds while it waits is moved around for each request.
 fn receive(
     state: &Rc<State>,
-    request: hyper::Request<Incoming>,
+    request: hyper::Request<hyper::body::Incoming>,
 ) -> (Box<Request>, Option<UpgradeSlot>) {
     let (mut head, incoming) = request.into_parts();
-    let body = RequestBody::new(incoming, state);
+    let body = RequestBody::new(Incoming::Http1(incoming), state);
     let arrived = state.begin(!body.is_end_stream(), closes(&head));
     let upgrades = head.version == Version::HTTP_11 && head.headers.contains_key(header::UPGRADE);
     let (slot, upgrade) = if upgrades {
@@ -312,14 +400,7 @@ fn deliver(
 
 /// What the stage of the stop, and the kind of the response, mean for its connection.
 fn settle(state: &State, response: &mut Response) {
-    let event_stream = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .is_some_and(|value| {
-            let value = value.as_bytes();
-            value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
-        });
-    if event_stream {
+    if is_event_stream(response.headers()) {
         state.becomes_stream();
     }
     if state.watch.leaving() {

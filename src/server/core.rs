@@ -17,10 +17,13 @@ use super::{
     Settings,
     acceptor::{Accepted, Arrival, Doors, Doorway},
     connection::Connection,
+    date::Date,
+    http2,
     listener::Listener,
     memory::Memory,
     registry::Registry,
     state::{State, Timeouts},
+    stream::Stream,
 };
 use crate::{
     drain::{Kind, Open, Stage, Watch, WatchSeed},
@@ -36,6 +39,10 @@ const PATIENCE: Duration = Duration::from_millis(1_200);
 pub(super) struct Core<H> {
     pub(super) handler: Rc<H>,
     pub(super) http: http1::Builder,
+    pub(super) http2: h2::server::Builder,
+    /// Whether a plain connection may speak HTTP/2 without having asked.
+    pub(super) h2c: bool,
+    pub(super) date: Date,
     pub(super) registry: Rc<Registry>,
     pub(super) log_refused: bool,
     pub(super) memory: Rc<Memory>,
@@ -76,6 +83,9 @@ async fn serve<H, F>(
     let core = Rc::new(Core {
         handler: Rc::new(stack(watch.clone())),
         http: http(),
+        http2: http2::builder(),
+        h2c: settings.h2c,
+        date: Date::default(),
         registry: registry.clone(),
         log_refused: settings.log_refused,
         memory: Rc::default(),
@@ -177,6 +187,7 @@ impl<H: Handler + 'static> Core<H> {
         }
         match tokio::net::TcpStream::from_std(socket) {
             Ok(stream) => {
+                let stream = Stream::Plain(stream);
                 spawn_local(Connection::new(self.clone(), state, open, place).serve(stream));
             }
             Err(error) => tracing::debug!(%error, "cannot register a connection"),

@@ -8,23 +8,20 @@ use std::{
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::state::State;
+use super::{state::State, stream::Stream};
 
 #[derive(Debug)]
 pub(super) struct Io {
-    stream: TcpStream,
+    stream: Stream,
     /// Read before, by whoever had the socket then.
     ahead: Bytes,
     state: Rc<State>,
 }
 
 impl Io {
-    pub(super) fn new(stream: TcpStream, ahead: Bytes, state: Rc<State>) -> Self {
+    pub(super) fn new(stream: Stream, ahead: Bytes, state: Rc<State>) -> Self {
         Self {
             stream,
             ahead,
@@ -33,7 +30,7 @@ impl Io {
     }
 
     /// The socket, and what was read of it but not used: `buffered` first.
-    pub(super) fn into_parts(self, buffered: Bytes) -> (TcpStream, Bytes) {
+    pub(super) fn into_parts(self, buffered: Bytes) -> (Stream, Bytes) {
         let ahead = match (buffered.is_empty(), self.ahead.is_empty()) {
             (_, true) => buffered,
             (true, false) => self.ahead,
@@ -125,6 +122,11 @@ impl AsyncWrite for Io {
     /// hyper flushes when it has handed everything over.
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         ready!(self.poll_interim(cx))?;
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.state.write_blocked();
+        }
+        ready!(flushed)?;
         self.state.flushed();
         Poll::Ready(Ok(()))
     }

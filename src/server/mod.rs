@@ -9,8 +9,11 @@ mod clock;
 mod close;
 mod connection;
 mod core;
+mod date;
 mod half_open;
+mod http2;
 mod io;
+mod kind;
 pub mod last_call;
 pub mod listener;
 mod memory;
@@ -18,6 +21,8 @@ mod register;
 mod registry;
 mod shortage;
 mod state;
+mod stream;
+mod streams;
 mod tunnel;
 mod unsent;
 
@@ -42,6 +47,10 @@ use crate::{
 pub struct Settings {
     /// `HTTP_PORT`; 0 lets the kernel choose (the log says which).
     pub http_port: u16,
+    /// `HTTPS_PORT`, when there is TLS; 0 as for `http_port`.
+    pub https_port: Option<u16>,
+    /// `H2C_ENABLED`: HTTP/2 by prior knowledge on the plain port.
+    pub h2c: bool,
     /// `HTTP_IDLE_TIMEOUT`; none is no limit.
     pub idle_timeout: Option<Duration>,
     /// `HTTP_READ_TIMEOUT`; none is no limit.
@@ -151,6 +160,8 @@ mod tests {
     fn settings() -> Settings {
         Settings {
             http_port: 0,
+            https_port: None,
+            h2c: false,
             idle_timeout: None,
             read_timeout: None,
             write_timeout: None,

@@ -13,7 +13,7 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Settings, unsent::unsent};
+use super::{Settings, close::buffered, streams::Streams, unsent::unsent};
 use crate::{
     drain::{Kind, Open, Stage, Watch},
     handler::{Downstream, UpgradeSlot},
@@ -42,9 +42,9 @@ struct Stall {
 /// The clocks of `Settings`, in the shape the driver asks for.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Timeouts {
-    idle: Option<Duration>,
-    read: Option<Duration>,
-    write: Option<Duration>,
+    pub(super) idle: Option<Duration>,
+    pub(super) read: Option<Duration>,
+    pub(super) write: Option<Duration>,
 }
 
 impl From<&Settings> for Timeouts {
@@ -79,8 +79,9 @@ pub(super) struct State {
     /// The socket, for a look into its buffer; valid as long as the connection's task.
     pub(super) socket: RawFd,
     pub(super) watch: Watch,
-    timeouts: Timeouts,
-    accepted: Instant,
+    pub(super) timeouts: Timeouts,
+    /// When it was accepted or, if it is encrypted, could send its first request.
+    accepted: Cell<Instant>,
     /// Whether a byte was ever read.
     touched: Cell<bool>,
     /// Whether the client has closed its half, or is gone.
@@ -105,6 +106,8 @@ pub(super) struct State {
     between: Cell<bool>,
     /// Set by a 101: where the connection goes once it is out.
     upgrade: RefCell<Option<UpgradeSlot>>,
+    /// Its requests, where it has several at once.
+    pub(super) streams: Streams,
     /// Holds the drain for a head on its way.
     hold: RefCell<Option<Open>>,
     /// Whether it is held for its youth alone.
@@ -125,7 +128,7 @@ impl State {
             peer,
             socket,
             timeouts,
-            accepted,
+            accepted: Cell::new(accepted),
             touched: Cell::new(false),
             ended: Cell::new(false),
             head_since: Cell::new(None),
@@ -141,6 +144,7 @@ impl State {
             interim: RefCell::new(Vec::new()),
             between: Cell::new(true),
             upgrade: RefCell::new(None),
+            streams: Streams::default(),
             hold: RefCell::new(None),
             held_young: Cell::new(false),
             waker: RefCell::new(None),
@@ -161,6 +165,25 @@ impl State {
         if !self.in_flight() && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+    }
+
+    /// Several requests are spoken at once from here on: what was read was the preface.
+    pub(super) fn speaks_streams(&self) {
+        self.touched.set(false);
+        self.head_since.set(None);
+        self.idle_since.set(Instant::now());
+    }
+
+    /// A stream begins: from here on it is a connection like others.
+    pub(super) fn stream_began(&self) {
+        self.touched.set(true);
+        self.hold.borrow_mut().take();
+    }
+
+    /// A stream has ended: who waits for the last one is told.
+    pub(super) fn stream_ended(&self) {
+        self.idle_since.set(Instant::now());
+        self.wake();
     }
 
     /// The socket failed: nobody is there any more.
@@ -272,11 +295,14 @@ impl State {
     // === what the driver asks ===
 
     pub(super) fn in_flight(&self) -> bool {
-        self.request.borrow().is_some()
+        self.request.borrow().is_some() || !self.streams.is_empty()
     }
 
     pub(super) fn in_flight_since(&self) -> Option<Instant> {
-        self.in_flight().then(|| self.began.get())
+        let request = self.request.borrow().is_some();
+        request
+            .then(|| self.began.get())
+            .or_else(|| self.streams.oldest())
     }
 
     pub(super) fn head_pending(&self) -> bool {
@@ -324,8 +350,10 @@ impl State {
             let idle = of(Some(self.idle_since.get()), self.timeouts.idle);
             return earliest(idle, Some(self.idle_since.get() + PARK_AFTER));
         }
-        let young = self.held_young.get().then(|| self.accepted + YOUNG);
-        earliest(of(Some(self.accepted), self.timeouts.read), young)
+        earliest(
+            of(Some(self.accepted.get()), self.timeouts.read),
+            self.young_until(),
+        )
     }
 
     /// When a parked connection's next clock runs out.
@@ -361,7 +389,7 @@ impl State {
         let (since, limit) = if self.touched.get() {
             (self.idle_since.get(), self.timeouts.idle)
         } else {
-            (self.accepted, self.timeouts.read)
+            (self.accepted.get(), self.timeouts.read)
         };
         if over(Some(since), limit) {
             Due::Idle
@@ -372,16 +400,36 @@ impl State {
         }
     }
 
+    /// When it was accepted.
+    pub(super) fn accepted(&self) -> Instant {
+        self.accepted.get()
+    }
+
+    /// Since when nothing is asked of it.
+    pub(super) fn idle_since(&self) -> Instant {
+        self.idle_since.get()
+    }
+
+    /// When its youth ends, if it is held for that.
+    pub(super) fn young_until(&self) -> Option<Instant> {
+        self.held_young.get().then(|| self.accepted.get() + YOUNG)
+    }
+
     /// When the client is to be looked at, if it takes nothing.
-    fn next_look(&self) -> Option<Instant> {
+    pub(super) fn next_look(&self) -> Option<Instant> {
         Some(self.stall.get()?.looked + self.timeouts.write? / LOOKS)
     }
 
     // === the drain ===
 
+    /// Whether bytes of the client's wait for us.
+    pub(super) fn buffered(&self) -> bool {
+        buffered(self.socket)
+    }
+
     /// Whether its first request may still be on the wire.
     pub(super) fn is_young(&self) -> bool {
-        !self.touched.get() && self.watch.patient() && self.accepted.elapsed() < YOUNG
+        !self.touched.get() && self.watch.patient() && self.accepted.get().elapsed() < YOUNG
     }
 
     /// Holds the drain as long as a head is on its way, is in the socket's buffer (`buffered`), or may yet come because the
@@ -414,7 +462,7 @@ impl State {
     }
 }
 
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(super) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

@@ -2,36 +2,27 @@
 
 use std::{
     io,
-    os::fd::AsRawFd,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use super::{close::buffered, core::Admission};
+use super::{close::buffered, core::Admission, stream::Stream};
 use crate::drain::{Kind, Open, Stage};
 
 /// Counted as a connection until it is dropped, and as a tunnel until then or, once the app is gone, until our FIN is out.
 #[derive(Debug)]
 pub(super) struct Tunnelled {
-    stream: TcpStream,
+    stream: Stream,
     ahead: Bytes,
     _connection: Admission,
     tunnel: Open,
 }
 
 impl Tunnelled {
-    pub(super) fn new(
-        stream: TcpStream,
-        ahead: Bytes,
-        connection: Admission,
-        tunnel: Open,
-    ) -> Self {
+    pub(super) fn new(stream: Stream, ahead: Bytes, connection: Admission, tunnel: Open) -> Self {
         Self {
             stream,
             ahead,
@@ -42,7 +33,7 @@ impl Tunnelled {
 
     /// The app has said its last. As with any connection, the exit waits if the client still sends, and only then.
     fn finished(&self) {
-        let kind = if buffered(self.stream.as_raw_fd()) {
+        let kind = if buffered(self.stream.socket()) {
             Kind::Lingering
         } else {
             Kind::Closing
@@ -81,8 +72,8 @@ impl AsyncWrite for Tunnelled {
         Pin::new(&mut self.stream).poll_write(cx, bytes)
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -67,3 +67,12 @@ mod proxy_connections;
 
 // The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 mod proxy_log;
+
+// HTTP/2: each stream a request like any other.
+mod h2_requests;
+
+// The same stops with HTTP/2: what arrived is answered, and nobody hangs (M4 to M12, M16, M29).
+mod h2_lifecycle;
+
+// What an HTTP/2 client may not do to us: floods, stalls, idleness.
+mod h2_limits;

@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+pub(crate) mod frames;
 mod hammer;
 mod lines;
 mod lock;

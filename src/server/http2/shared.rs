@@ -1,0 +1,63 @@
+//! What the streams of one connection share.
+
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    time::Instant,
+};
+
+use crate::{drain::Open, server::state::State};
+
+pub(super) struct Shared {
+    pub(super) state: Rc<State>,
+    pub(super) secure: bool,
+    /// Requests whose last frame was given to h2, and may not be with the kernel yet.
+    answered: RefCell<Vec<Open>>,
+    /// When the client last made room for what waited for it.
+    progress: Cell<Instant>,
+}
+
+impl Shared {
+    pub(super) fn new(state: Rc<State>, secure: bool) -> Self {
+        Self {
+            state,
+            secure,
+            answered: RefCell::default(),
+            progress: Cell::new(Instant::now()),
+        }
+    }
+
+    /// The last frame of a response is on its way.
+    pub(super) fn answered(&self, request: Open) {
+        self.answered.borrow_mut().push(request);
+        // In case h2 had nothing new to be woken for.
+        self.state.wake();
+    }
+
+    /// All that h2 had is with the kernel; how many responses it completed.
+    pub(super) fn flushed(&self) -> usize {
+        let answered = self.answered.take();
+        let count = answered.len();
+        answered.into_iter().for_each(Open::complete);
+        count
+    }
+
+    pub(super) fn progressed(&self) {
+        self.progress.set(Instant::now());
+    }
+
+    pub(super) fn progress(&self) -> Instant {
+        self.progress.get()
+    }
+}
+
+impl Drop for Shared {
+    /// Nobody will know any more whether these arrived.
+    fn drop(&mut self) {
+        for request in self.answered.take() {
+            if !self.state.ended.get() {
+                request.cut();
+            }
+        }
+    }
+}
