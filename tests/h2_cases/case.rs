@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use crate::{
+    deviations,
     server::Server,
     wire::{Code, Connection, End, Event, Fields, Frame, PROTOCOL_ERROR, headers},
 };
@@ -149,6 +150,10 @@ impl Case {
         let outcome = self
             .speak(&mut connection)
             .and_then(|()| self.judge(&mut connection));
+        let outcome = match deviations::names(self.name) && server.is_thrust() {
+            true => deviates(&mut connection, outcome),
+            false => outcome,
+        };
         outcome.map_err(|wrong| {
             let Case { name, .. } = self;
             format!("{name}: {wrong}\n    heard {connection:?}")
@@ -200,6 +205,14 @@ impl Case {
             Verdict::GoesOn => goes_on(connection),
             Verdict::Holds(check) => check(connection),
         }
+    }
+}
+
+/// Holds a row of the deviations to its word.
+fn deviates(connection: &mut Connection, outcome: Result<(), String>) -> Result<(), String> {
+    match outcome {
+        Ok(()) => Err("no deviation any more: its row can go".into()),
+        Err(_) => ends(connection, &[PROTOCOL_ERROR]),
     }
 }
 

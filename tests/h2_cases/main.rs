@@ -28,6 +28,9 @@ mod wire;
 // What is said, and what must come of it.
 mod case;
 
+// What h2 does otherwise.
+mod deviations;
+
 // Who is asked.
 mod server;
 

@@ -48,6 +48,10 @@ impl Server {
         self.thrust.as_ref().map(Thrust::pid)
     }
 
+    pub(crate) fn is_thrust(&self) -> bool {
+        self.thrust.is_some()
+    }
+
     /// Its memory, if it is Thrust.
     pub(crate) fn memory(&self) -> u64 {
         self.pid().map_or(0, resident_memory_of)

@@ -271,7 +271,7 @@ fn errors() -> Vec<Case> {
             .ends(&[PROTOCOL_ERROR]),
         case("9113-5.4.2 an error of one stream leaves the others alone")
             .send(headers(1, Fields::get("/slow?ms=200")).end())
-            .send(headers(3, Fields::get("/hello").and("X-Upper", "case")).end())
+            .send(headers(3, Fields::get("/hello").and("connection", "close")).end())
             .serves(1),
         case("9113-5.4.2 RST_STREAM is not answered with RST_STREAM")
             .send(hang(1))
