@@ -10,7 +10,7 @@ use crate::{
     case::{get, goes_on, hang, post},
     server::Server,
     stranger::Stranger,
-    support::seconds,
+    support::{alone, seconds},
     wire::{
         CANCEL, Connection, End, Event, Fields, Frame, HEADERS, NO_ERROR, PREFACE, continuation,
         data, headers, ping, priority, reset, settings, window_update,
@@ -27,7 +27,7 @@ const LASTS: Duration = Duration::from_secs(2);
 const MEMORY: u64 = 24 << 20;
 
 /// How long the stranger may wait for an answer on a machine that has other things to do.
-const LATENCY: Duration = Duration::from_secs(2);
+const LATENCY: Duration = Duration::from_secs(4);
 
 /// How a flood went.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -306,6 +306,7 @@ fn flood(frames: impl FnMut(u32) -> Vec<Frame>) -> Outcome {
 
 #[track_caller]
 fn flood_after(first: &[Frame], mut frames: impl FnMut(u32) -> Vec<Frame>) -> Outcome {
+    let _alone = alone();
     let server = Server::start();
     let mut connection = server.begin();
     for frame in first {
