@@ -48,6 +48,7 @@
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
+//! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
 //! | [`content`] | what HTTP says about content: codings, validators, preconditions, ranges; pure |
@@ -68,4 +69,5 @@ pub mod server;
 pub mod service;
 pub mod target;
 pub mod telemetry;
+pub mod tls;
 pub mod upstream;

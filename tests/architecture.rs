@@ -18,7 +18,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "cache", "drain", "journal", "target",
+            "config", "server", "proxy", "upstream", "cache", "tls", "drain", "journal", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -31,12 +31,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::FileSettings",
             "upstream::Settings",
             "cache::Settings",
+            "tls::Settings",
+            "tls::AcmeSettings",
+            "tls::Domain",
+            "tls::Eab",
+            "tls::MinVersion",
+            "tls::Secret",
+            "tls::Source::Acme",
+            "tls::Source::Files",
+            "tls::Source::Local",
             "content::Coding",
             "target",
         ],
     ),
     // FLOOR 2: two rooms that never meet.
-    ("server", &["handler", "drain", "http1::BodyError"]),
+    ("server", &["tls", "handler", "drain", "http1::BodyError"]),
     (
         "proxy",
         &[
@@ -45,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // FLOOR 1
     ("cache", &["content"]),
+    ("tls", &[]),
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND

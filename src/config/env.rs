@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Host, Limit,
-        ListenPort, MediaTypes, Page, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
-        Var,
+        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath,
+        Host, HttpsUrl, Limit, ListenPort, MediaTypes, Page, Remap, Seconds, SecretKey, Signal,
+        Size, SocketPath, Switch, Text, TlsVersion, UrlPath, Var,
     },
 };
 
@@ -17,7 +17,9 @@ use super::{
 #[derive(Debug, Deserialize)]
 pub(super) struct Env {
     pub(super) target_port: Var<ConnectPort>,
+    pub(super) tls_domain: Option<Var<Domains>>,
     pub(super) http_port: Var<ListenPort>,
+    pub(super) https_port: Var<ListenPort>,
     pub(super) http_idle_timeout: Var<Limit>,
     pub(super) http_read_timeout: Var<Limit>,
     pub(super) http_write_timeout: Var<Limit>,
@@ -29,6 +31,11 @@ pub(super) struct Env {
     pub(super) gzip_compression_disable_on_auth: Var<Switch>,
     pub(super) gzip_compression_jitter: Var<Amount>,
     pub(super) x_sendfile_enabled: Var<Switch>,
+    pub(super) storage_path: Var<Directory>,
+    pub(super) acme_directory: Var<HttpsUrl>,
+    pub(super) eab_kid: Option<Var<Text>>,
+    pub(super) eab_hmac_key: Option<Var<SecretKey>>,
+    pub(super) h2c_enabled: Var<Switch>,
     pub(super) forward_headers: Var<Switch>,
     pub(super) log_requests: Var<Switch>,
     pub(super) debug: Var<Switch>,
@@ -46,6 +53,11 @@ pub(super) struct Env {
     pub(super) upstream_connect_timeout: Var<Limit>,
     pub(super) upstream_response_timeout: Var<Limit>,
     pub(super) upstream_idle_timeout: Var<Seconds>,
+    pub(super) tls_certificate_path: Option<Var<FilePath>>,
+    pub(super) tls_private_key_path: Option<Var<FilePath>>,
+    pub(super) tls_local: Var<Switch>,
+    pub(super) tls_min_version: Var<TlsVersion>,
+    pub(super) acme_ca_bundle: Option<Var<FilePath>>,
     pub(super) cache_require_public: Var<Switch>,
     pub(super) compression_encodings: Var<Codings>,
     pub(super) gzip_compression_except_content_types: Option<Var<MediaTypes>>,
@@ -129,7 +141,7 @@ mod tests {
             value in prop_oneof![
                 Just(String::new()), "[0-9]{1,20}", "[0-9]{1,5} ?[kmg]b", "[tf01]", "(sig)?term", "[0-9]{1,3}:[0-9]{1,3}",
                 "/[a-z]{0,120}", "[a-z.]{1,9}", "(zstd|br|gzip)(,(zstd|br|gzip))?", "[a-z]/[a-z](, [a-z]/)?",
-                "/[a-z]?/?=/[a-z]/?", "\\PC*"
+                "/[a-z]?/?=/[a-z]/?", "[a-z*.]{1,6}(,[a-z0-9.:]{1,6})?", "https://[a-z/]{1,9}", "1.[0-9]", "\\PC*"
             ],
         ) {
             for row in rows().filter(|row| (row.accepts)(&value)) {

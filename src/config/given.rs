@@ -9,9 +9,9 @@ use std::{
 };
 
 use super::{
+    contradictions,
     problem::Problem,
-    values::{ConnectPort, Kind, ListenPort},
-    variables::{self, Row},
+    variables::{self, FORWARD_HEADERS, Row},
 };
 
 /// The environment: names and values of whatever bytes, ours and others'.
@@ -50,11 +50,23 @@ pub(super) fn all(vars: &Vars) -> Result<Vec<Given>, Vec<Problem>> {
             Err(problem) => problems.push(problem),
         }
     }
-    problems.extend(same_port(&given));
+    settle_forward_headers(&mut given);
+    problems.extend(contradictions::all(&given));
     if problems.is_empty() {
         Ok(given)
     } else {
         Err(problems)
+    }
+}
+
+/// With TLS we are the first to hear the client, and what it says of others before us is made up.
+fn settle_forward_headers(given: &mut [Given]) {
+    let tls = contradictions::has_tls(given);
+    let forward = given
+        .iter_mut()
+        .find(|one| one.row.name == FORWARD_HEADERS && one.source == Source::Default);
+    if let (Some(forward), true) = (forward, tls) {
+        forward.value = "0".to_owned();
     }
 }
 
@@ -70,7 +82,11 @@ impl Given {
             }),
             _ => Err(Problem::Refused {
                 name: source.name(row),
-                value: value.to_owned(),
+                value: if row.secret {
+                    "(hidden)".into()
+                } else {
+                    value.to_owned()
+                },
                 expects: row.expects,
                 overridden_by: (source == Source::Bare).then(|| row.prefixed()),
             }),
@@ -113,26 +129,6 @@ fn find<'a>(row: &Row, vars: &'a Vars) -> (Source, &'a OsStr) {
 /// `DEBUG=app:*` is how many an app is told what to log.
 fn is_the_apps(row: &Row, value: &OsStr) -> bool {
     row.name == "DEBUG" && !value.to_str().is_some_and(row.accepts)
-}
-
-/// Whether we would listen on the app's port; a port of 0 becomes another one, a socket needs none.
-fn same_port(given: &[Given]) -> Option<Problem> {
-    let find = |name| given.iter().find(|one| one.row.name == name);
-    let (http, target) = (find("HTTP_PORT")?, find("TARGET_PORT")?);
-    let port = ListenPort::parse(&http.value)?;
-    let socket = find("TARGET_SOCKET").is_none_or(|socket| !socket.value.is_empty());
-    if socket || ConnectPort::parse(&target.value) != Some(port) {
-        return None;
-    }
-    let bare = [http, target]
-        .into_iter()
-        .find(|one| one.source == Source::Bare);
-    Some(Problem::SamePort {
-        http: http.name(),
-        target: target.name(),
-        port,
-        overridden_by: bare.map(|one| one.row.prefixed()),
-    })
 }
 
 #[cfg(test)]
@@ -305,6 +301,58 @@ mod tests {
         );
         assert!(same(&[("HTTP_PORT", "3000"), ("THRUSTER_TARGET_SOCKET", "s")]).is_empty());
         assert!(same(&[("HTTP_PORT", "0")]).is_empty());
+    }
+
+    #[test]
+    fn no_two_ports_are_equal_with_tls() {
+        let same = |pairs: &[(&str, &str)]| {
+            let tls = [&[("TLS_DOMAIN", "a.example"), ("HTTP_PORT", "80")], pairs].concat();
+            (problems(&vars(pairs)), problems(&vars(&tls)))
+        };
+        let (plain, tls) = same(&[("THRUSTER_HTTPS_PORT", "80")]);
+        assert!(plain.is_empty());
+        assert_eq!(
+            tls,
+            [
+                "HTTP_PORT and THRUSTER_HTTPS_PORT are both 80: expected two different ports \
+              (THRUSTER_HTTP_PORT overrides it)"
+            ]
+        );
+        let (plain, tls) = same(&[("THRUSTER_HTTPS_PORT", "3000")]);
+        assert!(plain.is_empty());
+        assert_eq!(
+            tls,
+            ["THRUSTER_HTTPS_PORT and TARGET_PORT are both 3000: expected two different ports"]
+        );
+        let zero = [
+            ("TLS_DOMAIN", "a.example"),
+            ("HTTP_PORT", "0"),
+            ("HTTPS_PORT", "0"),
+        ];
+        assert!(problems(&vars(&zero)).is_empty());
+    }
+
+    #[test]
+    fn forward_headers_are_off_with_tls_unless_somebody_turns_them_on() {
+        let forward = |pairs: &[(&str, &str)]| given("FORWARD_HEADERS", pairs);
+        assert_eq!(forward(&[]), ("1".into(), Source::Default));
+        for tls in [("TLS_DOMAIN", "a.example"), ("THRUSTER_TLS_LOCAL", "1")] {
+            assert_eq!(forward(&[tls]), ("0".into(), Source::Default));
+            assert_eq!(
+                forward(&[tls, ("FORWARD_HEADERS", "1")]),
+                ("1".into(), Source::Bare)
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_is_not_in_its_own_error_message() {
+        assert_eq!(
+            problems(&vars(&[("EAB_HMAC_KEY", "se cret"), ("EAB_KID", "k")])),
+            [
+                "EAB_HMAC_KEY=\"(hidden)\": expected a key in base64url (THRUSTER_EAB_HMAC_KEY overrides it)"
+            ]
+        );
     }
 
     /// Our names, bare and with the prefix.

@@ -3,13 +3,15 @@
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use super::env::Env;
-use crate::{cache, proxy, server, target::Target, upstream};
+use crate::{cache, proxy, server, target::Target, tls, upstream};
 
 /// What every wing was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// The front server's.
     pub server: server::Settings,
+    /// Whether there is HTTPS, and where its certificates come from.
+    pub tls: Option<tls::Settings>,
     /// The request path's.
     pub proxy: proxy::Settings,
     /// The cache's.
@@ -54,8 +56,10 @@ pub struct Log {
 
 impl Config {
     pub(super) fn new(command: Vec<OsString>, env: Env, warnings: Vec<String>) -> Self {
+        let tls = tls(&env);
         Self {
-            server: server(&env),
+            server: server(&env, tls.is_some()),
+            tls,
             cache: cache(&env),
             lifecycle: lifecycle(&env),
             log: Log {
@@ -72,16 +76,50 @@ impl Config {
     }
 }
 
-fn server(env: &Env) -> server::Settings {
+fn server(env: &Env, tls: bool) -> server::Settings {
     server::Settings {
         http_port: env.http_port.0,
-        https_port: None,
-        h2c: std::env::var("H2C_ENABLED").is_ok_and(|v| v == "1"),
+        https_port: tls.then_some(env.https_port.0),
+        h2c: env.h2c_enabled.0,
         idle_timeout: env.http_idle_timeout.0,
         read_timeout: env.http_read_timeout.0,
         write_timeout: env.http_write_timeout.0,
         max_connections: env.max_connections.0,
         log_refused: env.log_requests.0,
+    }
+}
+
+/// A pair of files, the local CA, or ACME: what is set beside the names decides, and nothing set is no TLS.
+fn tls(env: &Env) -> Option<tls::Settings> {
+    let domains = env.tls_domain.as_ref().map(|domains| domains.0.clone());
+    let files = (&env.tls_certificate_path, &env.tls_private_key_path);
+    let source = match files {
+        (Some(certificate), Some(key)) => tls::Source::Files {
+            certificate: certificate.0.clone(),
+            key: key.0.clone(),
+        },
+        _ if env.tls_local.0 => tls::Source::Local,
+        _ if domains.is_some() => tls::Source::Acme(acme(env)),
+        _ => return None,
+    };
+    Some(tls::Settings {
+        source,
+        domains: domains.unwrap_or_default(),
+        storage: env.storage_path.0.clone(),
+        min_version: env.tls_min_version.0,
+    })
+}
+
+fn acme(env: &Env) -> tls::AcmeSettings {
+    let kid = env.eab_kid.as_ref();
+    let key = env.eab_hmac_key.as_ref();
+    tls::AcmeSettings {
+        directory: env.acme_directory.0.clone(),
+        eab: kid.zip(key).map(|(kid, key)| tls::Eab {
+            kid: kid.0.clone(),
+            key: key.0.clone(),
+        }),
+        ca_bundle: env.acme_ca_bundle.as_ref().map(|path| path.0.clone()),
     }
 }
 
@@ -190,6 +228,7 @@ mod tests {
                 max_connections: None,
                 log_refused: true,
             },
+            tls: None,
             proxy: proxy::Settings {
                 compression: Some(proxy::CompressionSettings {
                     codings: vec![Coding::Zstd, Coding::Br, Coding::Gzip],
@@ -278,11 +317,35 @@ mod tests {
             ("THRUSTER_ACCEL_MAPPING", "/a/=/srv/a/, /b=/srv/b"),
             ("THRUSTER_PUBLIC_FILES_ENABLED", "1"),
             ("THRUSTER_PUBLIC_PATH", "/public"),
+            ("HTTPS_PORT", "15"),
+            ("H2C_ENABLED", "1"),
+            ("TLS_DOMAIN", "A.example, b.example,,a.example"),
+            ("STORAGE_PATH", "/storage"),
+            ("ACME_DIRECTORY", "https://ca.example/acme"),
+            ("EAB_KID", "kid"),
+            ("EAB_HMAC_KEY", "_-8="),
+            ("THRUSTER_TLS_MIN_VERSION", "1.3"),
+            ("THRUSTER_ACME_CA_BUNDLE", "/ca.pem"),
         ]);
+        let tls = tls::Settings {
+            source: tls::Source::Acme(tls::AcmeSettings {
+                directory: "https://ca.example/acme".into(),
+                eab: Some(tls::Eab {
+                    kid: "kid".into(),
+                    key: tls::Secret::new(vec![0xff, 0xef]),
+                }),
+                ca_bundle: Some("/ca.pem".into()),
+            }),
+            domains: ["a.example", "b.example"]
+                .map(|name| tls::Domain::parse(name).unwrap())
+                .into(),
+            storage: "/storage".into(),
+            min_version: tls::MinVersion::Tls13,
+        };
         let server = server::Settings {
             http_port: 2,
-            https_port: None,
-            h2c: false,
+            https_port: Some(15),
+            h2c: true,
             idle_timeout: Some(seconds(3)),
             read_timeout: Some(seconds(4)),
             write_timeout: None,
@@ -332,6 +395,7 @@ mod tests {
         };
         assert_eq!(config.cache, cache);
         assert_eq!(config.server, server);
+        assert_eq!(config.tls, Some(tls));
         assert_eq!(config.proxy, proxy);
         assert_eq!(config.lifecycle, lifecycle);
         assert_eq!(
@@ -342,6 +406,32 @@ mod tests {
             }
         );
         assert_eq!(config.upstream.target, Target::Port(1));
+    }
+
+    #[test]
+    fn files_and_a_local_ca_need_no_domain() {
+        let source = |vars: &[(&str, &str)]| config(vars).tls.map(|tls| tls.source);
+        let files = [
+            ("THRUSTER_TLS_CERTIFICATE_PATH", "/c"),
+            ("THRUSTER_TLS_PRIVATE_KEY_PATH", "/k"),
+        ];
+        let expected = tls::Source::Files {
+            certificate: "/c".into(),
+            key: "/k".into(),
+        };
+        assert_eq!(source(&files), Some(expected));
+        assert_eq!(
+            source(&[("THRUSTER_TLS_LOCAL", "1")]),
+            Some(tls::Source::Local)
+        );
+        assert_eq!(
+            source(&[
+                ("HTTPS_PORT", "1"),
+                ("EAB_KID", "k"),
+                ("EAB_HMAC_KEY", "AAAA")
+            ]),
+            None
+        );
     }
 
     #[test]

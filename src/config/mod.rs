@@ -4,6 +4,7 @@
 //! own settings.
 
 mod args;
+mod contradictions;
 mod env;
 mod given;
 mod meant;
@@ -121,7 +122,7 @@ mod tests {
 
     #[test]
     fn warnings_do_not_keep_it_from_running() {
-        let config = config(&[("TLS_DOMAIN", "a.example"), ("THRUSTER_HTP_PORT", "1")]);
+        let config = config(&[("THRUSTER_RATE_LIMIT", "1"), ("THRUSTER_HTP_PORT", "1")]);
         assert_eq!(config.warnings.len(), 2);
     }
 

@@ -82,6 +82,9 @@ pub(super) fn config(given: &[Given], warnings: &[String]) -> String {
 }
 
 fn setting(one: &Given) -> String {
+    if one.row.secret && one.source != Source::Default {
+        return format!("{}=(hidden)", one.row.label());
+    }
     // One line each, whatever a path may hold.
     let odd = one.value.chars().any(char::is_control);
     let value = if odd {

@@ -17,20 +17,47 @@ pub enum Problem {
         /// The name to set instead, where this one may be the app's.
         overridden_by: Option<String>,
     },
-    /// We would listen where the app does.
+    /// Two would listen on one port.
     #[error(
-        "{http} and {target} are both {port}: expected two different ports{}",
+        "{one} and {other} are both {port}: expected two different ports{}",
         hint(overridden_by)
     )]
     SamePort {
-        /// Where the port to listen on was read.
-        http: String,
-        /// Where the app's port was read.
-        target: String,
+        /// Where the one port was read.
+        one: String,
+        /// Where the other was.
+        other: String,
         /// The port of both.
         port: u16,
         /// The name to set instead, where one of them may be the app's.
         overridden_by: Option<String>,
+    },
+    /// A variable that means nothing without another.
+    #[error("{name} is set, but {needs} is not")]
+    Lacks {
+        /// Where it was read.
+        name: String,
+        /// The name to set.
+        needs: String,
+    },
+    /// Two variables of which each says where the certificates come from.
+    #[error("{name} and {other} exclude each other: certificates come from one source")]
+    Excludes {
+        /// Where the one was read.
+        name: String,
+        /// Where the other was.
+        other: String,
+    },
+    /// A wildcard or an address, which none of our challenges can prove.
+    #[error(
+        "{name} holds {domain}: by ACME, over HTTP-01 and TLS-ALPN-01, only single names can be certified; \
+         set THRUSTER_TLS_CERTIFICATE_PATH for others"
+    )]
+    NotByAcme {
+        /// Where the list was read.
+        name: String,
+        /// What is no name in it.
+        domain: String,
     },
     /// The table of variables and the type they are read into disagree, which is a mistake of ours.
     #[error(transparent)]

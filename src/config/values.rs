@@ -12,11 +12,15 @@ use std::{
     time::Duration,
 };
 
-use http::uri::Authority;
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{Uri, uri::Authority};
 use nix::sys::signal;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use crate::content::Coding;
+use crate::{
+    content::Coding,
+    tls::{Domain, MinVersion, Secret},
+};
 
 /// A manner of writing a value.
 pub(super) trait Kind {
@@ -311,6 +315,109 @@ impl Kind for Host {
         let authority = Authority::from_str(text).ok()?;
         let host = !authority.host().is_empty() && !text.contains('@');
         host.then(|| text.to_owned())
+    }
+}
+
+/// Names to have certificates for; a list without any is none.
+#[derive(Debug)]
+pub(super) struct Domains;
+
+impl Kind for Domains {
+    type Value = Vec<Domain>;
+    const EXPECTS: &'static str =
+        "host names, as a comma list: example.com,www.example.com (international ones as xn--...)";
+
+    fn parse(text: &str) -> Option<Vec<Domain>> {
+        let mut domains = Vec::new();
+        for name in text
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let domain = Domain::parse(name)?;
+            if !domains.contains(&domain) {
+                domains.push(domain);
+            }
+        }
+        (!domains.is_empty()).then_some(domains)
+    }
+}
+
+/// A file that has to be there.
+#[derive(Debug)]
+pub(super) struct FilePath;
+
+impl Kind for FilePath {
+    type Value = PathBuf;
+    const EXPECTS: &'static str = "the path of a file";
+
+    fn parse(text: &str) -> Option<PathBuf> {
+        Directory::parse(text)
+    }
+}
+
+/// Where something is to be had, encrypted.
+#[derive(Debug)]
+pub(super) struct HttpsUrl;
+
+impl Kind for HttpsUrl {
+    type Value = String;
+    // RFC 8555 section 6.1.
+    const EXPECTS: &'static str = "a URL that starts with https://";
+
+    fn parse(text: &str) -> Option<String> {
+        let url = Uri::from_str(text).ok()?;
+        let host = url.host().is_some_and(|host| !host.is_empty());
+        let https = url.scheme_str() == Some("https") && host && !text.contains('@');
+        https.then(|| text.to_owned())
+    }
+}
+
+/// Any text that fits on a line.
+#[derive(Debug)]
+pub(super) struct Text;
+
+impl Kind for Text {
+    type Value = String;
+    const EXPECTS: &'static str = "text on one line";
+
+    fn parse(text: &str) -> Option<String> {
+        let line = !text.is_empty() && !text.chars().any(char::is_control);
+        line.then(|| text.to_owned())
+    }
+}
+
+/// The bytes of a key; some who hand them out pad them, some do not.
+#[derive(Debug)]
+pub(super) struct SecretKey;
+
+impl Kind for SecretKey {
+    type Value = Secret;
+    const EXPECTS: &'static str = "a key in base64url";
+
+    fn parse(text: &str) -> Option<Secret> {
+        let bytes = BASE64_URL_SAFE_NO_PAD.decode(text.trim_end_matches('='));
+        bytes
+            .ok()
+            .filter(|bytes| !bytes.is_empty())
+            .map(Secret::new)
+    }
+}
+
+/// A version of TLS.
+#[derive(Debug)]
+pub(super) struct TlsVersion;
+
+impl Kind for TlsVersion {
+    type Value = MinVersion;
+    const EXPECTS: &'static str = "1.2 or 1.3";
+
+    fn parse(text: &str) -> Option<MinVersion> {
+        match text {
+            "1.2" => Some(MinVersion::Tls12),
+            "1.3" => Some(MinVersion::Tls13),
+            _ => None,
+        }
     }
 }
 

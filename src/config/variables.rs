@@ -4,8 +4,9 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Host, Kind, Limit,
-    ListenPort, MediaTypes, Page, Remap, Seconds, Signal, Size, SocketPath, Switch, UrlPath,
+    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath, Host,
+    HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Page, Remap, Seconds, SecretKey, Signal, Size,
+    SocketPath, Switch, Text, TlsVersion, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
@@ -26,6 +27,8 @@ pub(super) struct Row {
     pub(super) accepts: fn(&str) -> bool,
     /// What it does, with its unit.
     pub(super) help: &'static str,
+    /// Whether its value is nobody's business: it is never printed.
+    pub(super) secret: bool,
 }
 
 impl Row {
@@ -66,6 +69,10 @@ pub(super) const GROUPS: &[Group] = &[
         rows: UPSTREAM,
     },
     Group {
+        title: "TLS",
+        rows: TLS,
+    },
+    Group {
         title: "Content",
         rows: CONTENT,
     },
@@ -83,7 +90,9 @@ pub(super) fn rows() -> impl Iterator<Item = &'static Row> {
 #[rustfmt::skip]
 const THRUSTER: &[Row] = &[
     bare::<ConnectPort>("TARGET_PORT", "3000", "the app's port, given to the app as PORT"),
+    bare::<Domains>("TLS_DOMAIN", "", "serve HTTPS for these names, a comma list; by ACME"),
     bare::<ListenPort>("HTTP_PORT", "80", "the port we listen on (0: any that is free)"),
+    bare::<ListenPort>("HTTPS_PORT", "443", "the port for HTTPS (0: any that is free)"),
     bare::<Limit>("HTTP_IDLE_TIMEOUT", "60", "seconds between two requests (0: no limit)"),
     bare::<Limit>("HTTP_READ_TIMEOUT", "30", "seconds for a head, or for more body (0: no limit)"),
     bare::<Limit>("HTTP_WRITE_TIMEOUT", "30", "seconds in which a client takes no byte (0: no limit)"),
@@ -95,7 +104,12 @@ const THRUSTER: &[Row] = &[
     bare::<Switch>("GZIP_COMPRESSION_DISABLE_ON_AUTH", "0", "not where cookies or credentials are seen"),
     bare::<Amount>("GZIP_COMPRESSION_JITTER", "32", "bytes that a length varies by, at most (0: none)"),
     bare::<Switch>("X_SENDFILE_ENABLED", "1", "send the files that the app names"),
-    bare::<Switch>("FORWARD_HEADERS", "1", "keep the client's X-Forwarded-* headers"),
+    bare::<Directory>("STORAGE_PATH", "./storage/thruster", "the directory of certificates and keys"),
+    bare::<HttpsUrl>("ACME_DIRECTORY", LETS_ENCRYPT, "ACME CA"),
+    bare::<Text>("EAB_KID", "", "external account binding: the key's id"),
+    Row { secret: true, ..bare::<SecretKey>("EAB_HMAC_KEY", "", "external account binding: the key, in base64url") },
+    bare::<Switch>("H2C_ENABLED", "0", "HTTP/2 on the plain port, by prior knowledge"),
+    bare::<Switch>(FORWARD_HEADERS, "1", "keep the client's X-Forwarded-* (with TLS by default 0)"),
     bare::<Switch>("LOG_REQUESTS", "1", "log every request"),
     bare::<Switch>("DEBUG", "0", "log more about ourselves"),
 ];
@@ -123,6 +137,15 @@ const UPSTREAM: &[Row] = &[
 ];
 
 #[rustfmt::skip]
+const TLS: &[Row] = &[
+    prefixed::<FilePath>("TLS_CERTIFICATE_PATH", "", "a certificate chain of your own, reloaded on change"),
+    prefixed::<FilePath>("TLS_PRIVATE_KEY_PATH", "", "its key"),
+    prefixed::<Switch>("TLS_LOCAL", "0", "certificates by a local CA, for development"),
+    prefixed::<TlsVersion>("TLS_MIN_VERSION", "1.2", "the oldest version of TLS: 1.2 or 1.3"),
+    prefixed::<FilePath>("ACME_CA_BUNDLE", "", "the roots of a private ACME directory"),
+];
+
+#[rustfmt::skip]
 const CONTENT: &[Row] = &[
     prefixed::<Switch>("CACHE_REQUIRE_PUBLIC", "1", "cache only public and s-maxage (0: all of RFC 9111)"),
     prefixed::<Codings>("COMPRESSION_ENCODINGS", "zstd,br,gzip", "encodings, the preferred one first"),
@@ -138,16 +161,17 @@ const PROTECTION: &[Row] = &[
     prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
 ];
 
-/// Turns on TLS, so it is missed more than any other of [`LATER`].
-pub(super) const TLS_DOMAIN: &str = "TLS_DOMAIN";
+/// Its default depends on whether there is TLS.
+pub(super) const FORWARD_HEADERS: &str = "FORWARD_HEADERS";
+
+/// The ACME directory of Let's Encrypt.
+const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
 /// Names that are ours, but not supported by this version.
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
-    TLS_DOMAIN, "STORAGE_PATH", "HTTPS_PORT", "H2C_ENABLED", "ACME_DIRECTORY", "EAB_KID", "EAB_HMAC_KEY",
     "SHUTDOWN_TIMEOUT", "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST",
-    "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "TLS_CERTIFICATE_PATH", "TLS_PRIVATE_KEY_PATH",
-    "TLS_LOCAL", "TLS_MIN_VERSION", "ACME_CA_BUNDLE", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT",
+    "TRUSTED_PROXIES", "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET", "LOG_FORMAT",
     "LOG_SKIP_PATHS",
 ];
 
@@ -168,6 +192,7 @@ const fn prefixed<K: Kind>(name: &'static str, default: &'static str, help: &'st
         expects: K::EXPECTS,
         accepts: |text| K::parse(text).is_some(),
         help,
+        secret: false,
     }
 }
 

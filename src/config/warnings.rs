@@ -2,7 +2,7 @@
 
 use super::{
     given::Vars,
-    variables::{LATER, PREFIX, TLS_DOMAIN, rows},
+    variables::{LATER, PREFIX, rows},
 };
 
 /// A name is taken for a slip of another when no more edits than this lie between them.
@@ -16,14 +16,7 @@ pub(super) fn all(vars: &Vars) -> Vec<String> {
 }
 
 fn warning(name: &str) -> Option<String> {
-    let ours = name.strip_prefix(PREFIX);
-    // The only one that is missed under its bare name too: who sets it believes that the traffic is encrypted.
-    if ours.unwrap_or(name) == TLS_DOMAIN {
-        return Some(format!(
-            "{name} is set, but this version serves plain HTTP only"
-        ));
-    }
-    let ours = ours?;
+    let ours = name.strip_prefix(PREFIX)?;
     if rows().any(|row| row.name == ours) {
         return None;
     }
@@ -125,11 +118,10 @@ mod tests {
     #[test]
     fn says_what_this_version_cannot_do() {
         assert_eq!(
-            warnings(&["TLS_DOMAIN", "THRUSTER_TLS_DOMAIN", "THRUSTER_STATUS_PORT"]),
+            warnings(&["THRUSTER_RATE_LIMIT", "THRUSTER_STATUS_PORT"]),
             [
+                "THRUSTER_RATE_LIMIT is not supported by this version yet",
                 "THRUSTER_STATUS_PORT is not supported by this version yet",
-                "THRUSTER_TLS_DOMAIN is set, but this version serves plain HTTP only",
-                "TLS_DOMAIN is set, but this version serves plain HTTP only",
             ]
         );
     }

@@ -17,6 +17,7 @@ mod kind;
 pub mod last_call;
 pub mod listener;
 mod memory;
+mod redirect;
 mod register;
 mod registry;
 mod shortage;
@@ -35,6 +36,7 @@ use std::{
 use tokio::sync::mpsc;
 
 pub use acceptor::{Acceptor, Closed};
+pub use redirect::{PlainFace, Redirect};
 
 use self::acceptor::Arrival;
 use crate::{

@@ -31,6 +31,7 @@ use crate::{
     drain::{Drain, Ended},
     proxy::{App, AppState},
     server::{self, Acceptor, Closed, Server, listener::Bound},
+    tls::Keeper,
     upstream::{
         Exit, Name, Upstream,
         readiness::{Change, Readiness},
@@ -53,6 +54,7 @@ pub struct Service {
     repeats: Repeats,
     front: Front,
     server: Option<Server>,
+    certificates: Option<Keeper>,
     upstream: Upstream,
     readiness: Readiness,
     app: App,

@@ -17,10 +17,11 @@ use crate::{
     journal::Stdout,
     proxy::{self, App, Probe},
     server::{
-        self, Server,
+        self, PlainFace, Redirect, Server,
         listener::{BindError, Bound, Listener},
     },
     target::Target,
+    tls::{self, Tls},
     upstream::{
         self, Name, Nofile, SpawnError, Upstream,
         readiness::{Readiness, find},
@@ -33,6 +34,9 @@ pub enum StartError {
     /// No signal handlers.
     #[error("cannot install signal handlers: {0}")]
     Signals(io::Error),
+    /// No certificates to be had.
+    #[error(transparent)]
+    Tls(#[from] tls::OpenError),
     /// No front listener.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -58,7 +62,11 @@ impl StartError {
         match self {
             Self::Stopped(signal) => u8::try_from(128 + signal).unwrap_or(u8::MAX),
             Self::Spawn(error) => error.exit_code(),
-            Self::Signals(_) | Self::Bind(_) | Self::TargetTaken(_) | Self::Threads(_) => 1,
+            Self::Signals(_)
+            | Self::Tls(_)
+            | Self::Bind(_)
+            | Self::TargetTaken(_)
+            | Self::Threads(_) => 1,
         }
     }
 }
@@ -73,6 +81,7 @@ impl Service {
         let started = Instant::now();
         let nofile = upstream::raise_nofile();
         let mut signals = Signals::install().map_err(StartError::Signals)?;
+        let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let bound = Bound::bind(config.server.http_port)?;
         let listening = if config.lifecycle.wait_for_target_port {
             Err(bound)
@@ -87,10 +96,15 @@ impl Service {
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
             let cache = Cache::new(config.cache);
-            let stack =
-                move |watch| proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
+            let face = plain_face(&config, tls.as_ref());
+            let stack = move |watch| {
+                let path = proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
+                Redirect::new(face.clone(), path)
+            };
             Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
         };
+        let certificates = tls.map(Tls::keep).transpose();
+        let certificates = certificates.map_err(StartError::Threads)?;
         let lifecycle = config.lifecycle;
         let budget = Budget {
             delay: lifecycle.drain_delay,
@@ -110,6 +124,7 @@ impl Service {
             repeats: Repeats::default(),
             front: Front::Gone,
             server: Some(server),
+            certificates,
             upstream,
             readiness,
             app,
@@ -144,6 +159,16 @@ impl Service {
             self.front = Front::Open(acceptor);
         }
     }
+}
+
+/// What stands on the plain port when there is TLS.
+fn plain_face(config: &Config, tls: Option<&Tls>) -> Option<PlainFace> {
+    Some(PlainFace {
+        names: tls?.names(),
+        challenges: tls?.challenges(),
+        https_port: config.server.https_port?,
+        health_path: config.proxy.health_path.clone(),
+    })
 }
 
 fn announce(listener: Listener) -> Listener {

@@ -45,7 +45,10 @@ impl Service {
     }
 
     /// From here on every response says `Connection: close`.
-    pub(super) fn leave(&self) {
+    pub(super) fn leave(&mut self) {
+        if let Some(certificates) = &mut self.certificates {
+            certificates.stop();
+        }
         self.app.stops();
         if !self.budget.is_patient() {
             self.drain.do_not_wait();
@@ -294,6 +297,9 @@ impl Service {
     pub(super) async fn end(mut self, code: u8) -> u8 {
         if let Some(server) = self.server.take() {
             server.join(Instant::now() + LINGER).await;
+        }
+        if let Some(certificates) = self.certificates.take() {
+            certificates.join(Instant::now() + LINGER).await;
         }
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
         let tally = self.drain.tally();

@@ -1,0 +1,109 @@
+//! The certificates of this moment, by name: swapped under running handshakes, which take no lock.
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use rustls::{
+    server::{ClientHello, ResolvesServerCert},
+    sign::CertifiedKey,
+};
+
+use super::{domain::Domain, pair::Pair};
+
+/// All certificates that are served; a clone is the same.
+#[derive(Clone, Debug)]
+pub(super) struct Certificates(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    current: ArcSwap<Current>,
+    /// Whether a name that no certificate is for gets none at all.
+    strict: bool,
+}
+
+#[derive(Debug, Default)]
+struct Current {
+    pairs: Vec<Option<Pair>>,
+    exact: HashMap<String, Arc<CertifiedKey>>,
+    below: HashMap<String, Arc<CertifiedKey>>,
+}
+
+impl Certificates {
+    /// None yet. With `strict` a client that names somebody else is turned away, without it gets the first: whose
+    /// certificate it is, is then for the client to judge.
+    pub(super) fn new(strict: bool) -> Self {
+        Self(Arc::new(Shared {
+            current: ArcSwap::default(),
+            strict,
+        }))
+    }
+
+    /// Serves `pair` from the next handshake on, in the place of the one before it.
+    pub(super) fn put(&self, place: usize, pair: &Pair) {
+        self.0.current.rcu(|current| {
+            let mut pairs = current.pairs.clone();
+            if pairs.len() <= place {
+                pairs.resize(place + 1, None);
+            }
+            pairs[place] = Some(pair.clone());
+            Current::new(pairs)
+        });
+    }
+
+    /// The certificate for a client that asks for `name`; without a name, as with an address, the first.
+    pub(super) fn find(&self, name: Option<&str>) -> Option<Arc<CertifiedKey>> {
+        let current = self.0.current.load();
+        let named = name.map(|name| current.named(name));
+        match named {
+            Some(None) if self.0.strict => None,
+            Some(Some(certified)) => Some(certified.clone()),
+            Some(None) | None => current.first(),
+        }
+    }
+
+    /// Whether a certificate is for `host`.
+    pub(super) fn cover(&self, host: &str) -> bool {
+        let current = self.0.current.load();
+        let mut pairs = current.pairs.iter().flatten();
+        pairs.any(|pair| pair.names.iter().any(|name| name.covers(host)))
+    }
+}
+
+impl Current {
+    fn new(pairs: Vec<Option<Pair>>) -> Self {
+        let (mut exact, mut below) = (HashMap::new(), HashMap::new());
+        for pair in pairs.iter().flatten() {
+            for name in &pair.names {
+                // Of two for one name the first counts.
+                match name {
+                    Domain::Exact(name) => exact.entry(name.clone()),
+                    Domain::Below(parent) => below.entry(parent.clone()),
+                    Domain::Address(_) => continue,
+                }
+                .or_insert_with(|| pair.certified.clone());
+            }
+        }
+        Self {
+            pairs,
+            exact,
+            below,
+        }
+    }
+
+    fn named(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
+        let wildcard = || self.below.get(name.split_once('.')?.1);
+        self.exact.get(name).or_else(wildcard)
+    }
+
+    fn first(&self) -> Option<Arc<CertifiedKey>> {
+        let first = self.pairs.iter().flatten().next();
+        first.map(|pair| pair.certified.clone())
+    }
+}
+
+impl ResolvesServerCert for Certificates {
+    // rustls has the name in lower case.
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        self.find(hello.server_name())
+    }
+}
