@@ -19,7 +19,7 @@ use std::{
 use thrust::{
     config::{self, Config, Invocation},
     journal::Stdout,
-    server::listener::Bound,
+    server::listener::{Bound, PortName},
     service::{Service, lifecycle::Phase},
     telemetry,
 };
@@ -73,7 +73,9 @@ fn config() -> Result<Config> {
         return Err("there is nothing to print".into());
     };
     if !is_set("HTTP_PORT") {
-        config.server.http_port = free("the front", FRONT, |port| Bound::bind(port).is_ok())?;
+        config.server.http_port = free("the front", FRONT, |port| {
+            Bound::bind(port, PortName::Http).is_ok()
+        })?;
     }
     if !is_set("TARGET_PORT") && !is_set("TARGET_SOCKET") {
         let is_free = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();

@@ -5,7 +5,6 @@
 
 use std::{
     net::{SocketAddr, TcpStream},
-    num::NonZeroUsize,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -13,6 +12,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 use super::{
+    face::Face,
     last_call::{Patience, last_call},
     listener::{Listener, Queue},
 };
@@ -40,6 +40,8 @@ pub(super) struct Accepted {
     pub(super) socket: TcpStream,
     pub(super) peer: SocketAddr,
     pub(super) at: Instant,
+    /// How it begins.
+    pub(super) face: Face,
     /// Its place among `MAX_CONNECTIONS`; none without a limit, or in the last call.
     pub(super) permit: Option<OwnedSemaphorePermit>,
 }
@@ -61,10 +63,16 @@ pub(super) struct Doorway {
 pub(super) struct Doors {
     gate: Gate,
     senders: Vec<mpsc::UnboundedSender<Arrival>>,
+    face: Face,
     limit: Option<Arc<Semaphore>>,
 }
 
 impl Doors {
+    /// How its connections begin.
+    pub(super) fn face(&self) -> Face {
+        self.face.clone()
+    }
+
     /// Whether there is a `MAX_CONNECTIONS`.
     pub(super) fn is_limited(&self) -> bool {
         self.limit.is_some()
@@ -107,6 +115,7 @@ impl Doors {
             socket,
             peer,
             at: Instant::now(),
+            face: self.face(),
             permit: None,
         };
         self.send(self.gate.emptiest(), accepted);
@@ -138,22 +147,22 @@ pub struct Acceptor {
 }
 
 impl Acceptor {
-    /// Gives every core a queue of `listener`.
+    /// Gives every core a queue of `listener`; `limit` is for all listeners together.
     pub(super) fn open(
         mut listener: Listener,
+        face: Face,
         gate: Gate,
         senders: Vec<mpsc::UnboundedSender<Arrival>>,
-        limit: Option<NonZeroUsize>,
+        limit: Option<Arc<Semaphore>>,
     ) -> Self {
         let address = listener.local_addr();
         if let Err(error) = listener.widen(senders.len()) {
             tracing::debug!(%error, "fewer queues than cores");
         }
-        let limit =
-            limit.map(|limit| Arc::new(Semaphore::new(limit.get().min(Semaphore::MAX_PERMITS))));
         let doors = Arc::new(Doors {
             gate,
             senders,
+            face,
             limit,
         });
         let shares = listener.split().into_iter().enumerate();

@@ -8,7 +8,7 @@ use std::{
     convert::Infallible,
     future::{Future, poll_fn},
     io,
-    pin::Pin,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
     time::Instant,
@@ -19,12 +19,17 @@ use http::{HeaderValue, StatusCode, Version, header};
 use http_body::{Body as _, Frame, SizeHint};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncRead, ReadBuf};
+use tokio::{
+    io::{AsyncRead, ReadBuf},
+    net::TcpStream,
+};
 
 use super::{
     clock::Clock,
     close::{finish, request_timeout},
     core::{Admission, Core},
+    face::Face,
+    handshake::Handshake,
     http2::{self, PREFACE, Parting},
     io::Io,
     kind::is_event_stream,
@@ -39,6 +44,7 @@ use crate::{
         Body, BodyError, Client, Handler, Incoming, Request, RequestBody, RequestId, Response,
         Upgrade, UpgradeSlot,
     },
+    tls,
 };
 
 /// A connection of core `core`; counted by `open`, woken through `place`.
@@ -49,10 +55,14 @@ pub(super) struct Connection<H> {
     _place: Place,
 }
 
-/// What a connection speaks, and what was read of it to know.
-enum Protocol {
-    Http1(Bytes),
-    Http2(Bytes),
+/// What a connection turns out to speak, and what was read of it to know.
+enum Begun {
+    Http1(Stream, Bytes),
+    Http2(Stream, Bytes),
+    /// Nothing, and so it ends.
+    Over(Stream, Leave),
+    /// Nothing, and it has ended.
+    Gone,
 }
 
 /// How a connection, or its time with hyper, ends.
@@ -81,46 +91,106 @@ impl<H: Handler + 'static> Connection<H> {
     }
 
     /// Serves `stream` to its end.
-    pub(super) async fn serve(self, mut stream: Stream) {
+    pub(super) async fn serve(self, tcp: TcpStream, face: Face) {
         let mut clock = Clock::default();
-        let begun = match self.park(&mut stream, &mut clock).await {
-            Some(leave) => Err(leave),
-            None if self.core.h2c => Box::pin(self.recognise(&mut stream, &mut clock)).await,
-            None => Ok(Protocol::Http1(Bytes::new())),
+        let mut stream = Stream::Plain(tcp);
+        // Nothing is set up for who says nothing.
+        if let Some(leave) = self.park(&mut stream, &mut clock).await {
+            return self.close(stream, &leave);
+        }
+        let begun = match face {
+            Face::Plain if !self.core.h2c => Begun::Http1(stream, Bytes::new()),
+            Face::Plain => Box::pin(self.recognise(stream, &mut clock)).await,
+            Face::Secure(acceptor) => {
+                Box::pin(self.encrypt(stream.into_tcp(), acceptor, &mut clock)).await
+            }
         };
         match begun {
-            Ok(Protocol::Http1(ahead)) => self.serve_http1(stream, ahead, clock).await,
-            Ok(Protocol::Http2(ahead)) => {
+            Begun::Http1(stream, ahead) => self.serve_http1(stream, ahead, clock).await,
+            Begun::Http2(stream, ahead) => {
                 Box::pin(self.serve_http2(stream, ahead, clock)).await;
             }
-            Err(leave) => self.close(stream, &leave),
+            Begun::Over(stream, leave) => self.close(stream, &leave),
+            Begun::Gone => self.state.closed(),
+        }
+    }
+
+    /// Makes the handshake, as long as it may take.
+    async fn encrypt(&self, tcp: TcpStream, acceptor: tls::Acceptor, clock: &mut Clock) -> Begun {
+        let handshake = async {
+            // It is never closed.
+            let _room = self.core.handshakes.acquire().await;
+            acceptor.accept(tcp).await
+        };
+        let mut handshake = pin!(handshake);
+        let mut limit = Handshake::new(self.state.accepted());
+        let made = poll_fn(|cx| {
+            self.state.remember(cx.waker());
+            if let Poll::Ready(made) = handshake.as_mut().poll(cx) {
+                return Poll::Ready(Some(made));
+            }
+            if self.state.watch.leaving() {
+                if !limit.goes_on(&self.state.watch) {
+                    return Poll::Ready(None);
+                }
+                self.state.update_hold(true);
+                self.core.registry.saw(&self.state);
+            }
+            clock.poll(Some(limit.deadline()), cx).map(|()| None)
+        })
+        .await;
+        self.encrypted(made)
+    }
+
+    fn encrypted(&self, made: Option<Result<tls::Stream, tls::HandshakeError>>) -> Begun {
+        match made {
+            Some(Ok(tls)) => {
+                let mut stream = Stream::Secure(Box::new(tls));
+                self.state.encrypted();
+                self.state.unread.set(stream.has_decrypted());
+                match stream.agreed_on_http2() {
+                    true => Begun::Http2(stream, Bytes::new()),
+                    false => Begun::Http1(stream, Bytes::new()),
+                }
+            }
+            Some(Err(error)) => {
+                tracing::debug!(%error, remote_addr = %self.state.peer, "no handshake");
+                let told = |tcp| Begun::Over(Stream::Plain(tcp), Leave::Done);
+                error.into_stream().map_or(Begun::Gone, told)
+            }
+            None => {
+                tracing::debug!(remote_addr = %self.state.peer, "handshake given up");
+                Begun::Gone
+            }
         }
     }
 
     /// HTTP/2 by prior knowledge, or HTTP/1 (RFC 9113 section 3.3): reads until that is known, and gives what it read.
-    async fn recognise(&self, stream: &mut Stream, clock: &mut Clock) -> Result<Protocol, Leave> {
+    async fn recognise(&self, mut stream: Stream, clock: &mut Clock) -> Begun {
         let mut ahead = BytesMut::with_capacity(PREFACE.len());
-        poll_fn(|cx| {
+        let leave = poll_fn(|cx| {
             self.state.remember(cx.waker());
             loop {
-                if !PREFACE.starts_with(&ahead) {
-                    return Poll::Ready(Ok(Protocol::Http1(ahead.split().freeze())));
+                if ahead.len() == PREFACE.len() || !PREFACE.starts_with(&ahead) {
+                    return Poll::Ready(None);
                 }
-                if ahead.len() == PREFACE.len() {
-                    return Poll::Ready(Ok(Protocol::Http2(ahead.split().freeze())));
-                }
-                if let Poll::Ready(read) = self.poll_preface(stream, &mut ahead, cx) {
+                if let Poll::Ready(read) = self.poll_preface(&mut stream, &mut ahead, cx) {
                     match read {
                         Ok(1..) => continue,
-                        Ok(0) | Err(_) => return Poll::Ready(Err(Leave::Done)),
+                        Ok(0) | Err(_) => return Poll::Ready(Some(Leave::Done)),
                     }
                 }
                 if let Some(leave) = ready!(self.poll_clocks(clock, cx)) {
-                    return Poll::Ready(Err(leave));
+                    return Poll::Ready(Some(leave));
                 }
             }
         })
-        .await
+        .await;
+        match leave {
+            Some(leave) => Begun::Over(stream, leave),
+            None if *ahead == *PREFACE => Begun::Http2(stream, ahead.freeze()),
+            None => Begun::Http1(stream, ahead.freeze()),
+        }
     }
 
     /// Reads no more than what may belong to the preface.
@@ -145,11 +215,17 @@ impl<H: Handler + 'static> Connection<H> {
     /// HTTP/1.1, from one request to the next.
     async fn serve_http1(self, mut stream: Stream, mut ahead: Bytes, mut clock: Clock) {
         let leave = loop {
+            // A head of which a part came with the request before is no idleness.
+            if ahead.is_empty()
+                && let Some(leave) = self.park(&mut stream, &mut clock).await
+            {
+                break leave;
+            }
             let leave;
             (stream, ahead, leave) = self.talk(stream, ahead, &mut clock).await;
             match leave {
                 // What looked idle to us has the beginning of a head in hyper's buffer.
-                Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => continue,
+                Leave::Park | Leave::LetGo if self.state.begins_a_head(&ahead) => {}
                 Leave::Park => {
                     // Not just cleared: even an empty slice keeps hyper's buffer.
                     ahead = Bytes::new();
@@ -162,9 +238,6 @@ impl<H: Handler + 'static> Connection<H> {
                     break Leave::Done;
                 }
                 leave => break leave,
-            }
-            if let Some(leave) = self.park(&mut stream, &mut clock).await {
-                break leave;
             }
         };
         self.close(stream, &leave);
@@ -216,8 +289,9 @@ impl<H: Handler + 'static> Connection<H> {
         clock: &mut Clock,
     ) -> (Stream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
+        let secure = stream.is_secure();
         let service = service_fn(move |request| {
-            let (request, slot) = receive(&state, request);
+            let (request, slot) = receive(&state, secure, request);
             answer(handler.clone(), state.clone(), request, slot)
         });
         let io = TokioIo::new(Io::new(stream, ahead, self.state.clone()));
@@ -329,6 +403,7 @@ impl<H> Connection<H> {
             Leave::Done => state.lingers(),
             Leave::Park | Leave::LetGo | Leave::HeadTimeout | Leave::Cut => !state.ended.get(),
         };
+        stream.say_goodbye();
         if lingers {
             finish(stream, &state.watch);
         }
@@ -340,6 +415,7 @@ impl<H> Connection<H> {
 /// Not part of [`answer`]: what an async function holds while it waits is moved around for each request.
 fn receive(
     state: &Rc<State>,
+    secure: bool,
     request: hyper::Request<hyper::body::Incoming>,
 ) -> (Box<Request>, Option<UpgradeSlot>) {
     let (mut head, incoming) = request.into_parts();
@@ -357,7 +433,7 @@ fn receive(
     let client = Client {
         address: state.peer,
         arrived,
-        secure: false,
+        secure,
         knows_interim: head.version == Version::HTTP_11,
         connection: state.clone(),
     };

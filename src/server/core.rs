@@ -9,7 +9,7 @@ use std::{
 use hyper::server::conn::http1;
 use tokio::{
     runtime::{Builder, LocalOptions},
-    sync::{OwnedSemaphorePermit, mpsc},
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
     task::spawn_local,
 };
 
@@ -18,12 +18,12 @@ use super::{
     acceptor::{Accepted, Arrival, Doors, Doorway},
     connection::Connection,
     date::Date,
+    face::Face,
     http2,
     listener::Listener,
     memory::Memory,
     registry::Registry,
     state::{State, Timeouts},
-    stream::Stream,
 };
 use crate::{
     drain::{Kind, Open, Stage, Watch, WatchSeed},
@@ -32,6 +32,10 @@ use crate::{
 
 /// The longest head that a client may send, in bytes, and the most that is buffered of a response.
 const MAX_BUFFER: usize = 64 * 1024;
+
+/// How many handshakes may be under way on one core. Each is 20 KiB and half a millisecond of work, but most of its time it
+/// waits for a client: so many are under way when a core makes as many as it can with clients that are half a second away.
+const HANDSHAKES: usize = 1_000;
 
 /// How long the runtime outlives the last stage for connections that are being closed.
 const PATIENCE: Duration = Duration::from_millis(1_200);
@@ -43,6 +47,8 @@ pub(super) struct Core<H> {
     /// Whether a plain connection may speak HTTP/2 without having asked.
     pub(super) h2c: bool,
     pub(super) date: Date,
+    /// Room for handshakes under way.
+    pub(super) handshakes: Semaphore,
     pub(super) registry: Rc<Registry>,
     pub(super) log_refused: bool,
     pub(super) memory: Rc<Memory>,
@@ -86,6 +92,7 @@ async fn serve<H, F>(
         http2: http2::builder(),
         h2c: settings.h2c,
         date: Date::default(),
+        handshakes: Semaphore::new(HANDSHAKES),
         registry: registry.clone(),
         log_refused: settings.log_refused,
         memory: Rc::default(),
@@ -145,11 +152,12 @@ impl<H: Handler + 'static> Core<H> {
             Ok(None) => return,
             Err(error) => return tracing::error!(%error, "a core cannot accept"),
         };
+        let face = doors.face();
         loop {
             let accepted = tokio::select! {
                 biased;
                 _ = &mut close => break,
-                accepted = next(&listener, &doors) => accepted,
+                accepted = next(&listener, &doors, &face) => accepted,
             };
             match doors.better_than(core) {
                 Some(other) => doors.send(other, accepted),
@@ -167,6 +175,7 @@ impl<H: Handler + 'static> Core<H> {
             socket,
             peer,
             at,
+            face,
             permit,
         } = accepted;
         let open = Admission {
@@ -180,6 +189,9 @@ impl<H: Handler + 'static> Core<H> {
             self.timeouts,
             self.watch.clone(),
         );
+        if matches!(face, Face::Secure(_)) {
+            state.begins_with_a_handshake();
+        }
         let state = Rc::new(state);
         let place = self.registry.enter(state.clone());
         if self.watch.leaving() {
@@ -187,15 +199,14 @@ impl<H: Handler + 'static> Core<H> {
         }
         match tokio::net::TcpStream::from_std(socket) {
             Ok(stream) => {
-                let stream = Stream::Plain(stream);
-                spawn_local(Connection::new(self.clone(), state, open, place).serve(stream));
+                spawn_local(Connection::new(self.clone(), state, open, place).serve(stream, face));
             }
             Err(error) => tracing::debug!(%error, "cannot register a connection"),
         }
     }
 }
 
-async fn next(listener: &Listener, doors: &Doors) -> Accepted {
+async fn next(listener: &Listener, doors: &Doors, face: &Face) -> Accepted {
     let (socket, peer, permit) = if doors.is_limited() {
         listener.accept_with(async || doors.permit().await).await
     } else {
@@ -206,6 +217,7 @@ async fn next(listener: &Listener, doors: &Doors) -> Accepted {
         socket,
         peer,
         at: Instant::now(),
+        face: face.clone(),
         permit,
     }
 }

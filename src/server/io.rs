@@ -86,6 +86,10 @@ impl AsyncRead for Io {
             Ok(()) => self.state.read(buffer.filled().len() - before),
             Err(_) => self.state.broke(),
         }
+        if self.stream.is_secure() {
+            let decrypted = self.stream.has_decrypted();
+            self.state.unread.set(decrypted);
+        }
         Poll::Ready(read)
     }
 }

@@ -5,6 +5,7 @@
 //! is a room of its own: [`last_call`](crate::server::last_call).
 
 use std::{
+    fmt,
     future::poll_fn,
     io,
     net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
@@ -29,6 +30,16 @@ type Accepted = (TcpStream, SocketAddr);
 pub struct Bound {
     socket: Socket,
     address: SocketAddr,
+    name: PortName,
+}
+
+/// The variable that says which port it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PortName {
+    /// `HTTP_PORT`.
+    Http,
+    /// `HTTPS_PORT`.
+    Https,
 }
 
 /// An open door: one queue of connections, or one for each core. Dropping it resets every connection that was not
@@ -52,11 +63,11 @@ pub struct Queue {
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// `EACCES`: a port below `net.ipv4.ip_unprivileged_port_start`, without `CAP_NET_BIND_SERVICE`.
-    #[error("port {0} needs a privilege; set HTTP_PORT=8080")]
-    Privilege(u16),
+    #[error("port {0} needs a privilege; set {1}={instead}", instead = .1.instead())]
+    Privilege(u16, PortName),
     /// `EADDRINUSE`, which comes with bind(2) or as late as listen(2).
-    #[error("port {0} is taken by another process; stop it or set HTTP_PORT to another port")]
-    Taken(u16),
+    #[error("port {0} is taken by another process; stop it or set {1} to another port")]
+    Taken(u16, PortName),
     /// Anything else: no descriptor is left, a seccomp filter.
     #[error("cannot listen on {address}: {source}")]
     Other {
@@ -73,10 +84,10 @@ impl Bound {
     ///
     /// # Errors
     /// [`BindError`], when the port needs a privilege, is taken, or the kernel gives no socket.
-    pub fn bind(port: u16) -> Result<Self, BindError> {
-        match Self::at((Ipv6Addr::UNSPECIFIED, port).into()) {
+    pub fn bind(port: u16, name: PortName) -> Result<Self, BindError> {
+        match Self::named((Ipv6Addr::UNSPECIFIED, port).into(), name) {
             Err(BindError::Other { source, .. }) if lacks_ipv6(&source) => {
-                Self::at((Ipv4Addr::UNSPECIFIED, port).into())
+                Self::named((Ipv4Addr::UNSPECIFIED, port).into(), name)
             }
             outcome => outcome,
         }
@@ -87,12 +98,20 @@ impl Bound {
     /// # Errors
     /// As [`bind`](Self::bind).
     pub fn at(address: SocketAddr) -> Result<Self, BindError> {
+        Self::named(address, PortName::Http)
+    }
+
+    fn named(address: SocketAddr, name: PortName) -> Result<Self, BindError> {
         bound_socket(address)
             .and_then(|socket| {
                 let address = local_address(&socket)?;
-                Ok(Self { socket, address })
+                Ok(Self {
+                    socket,
+                    address,
+                    name,
+                })
             })
-            .map_err(|source| BindError::new(address, source))
+            .map_err(|source| BindError::new(address, name, source))
     }
 
     /// The address taken, with the port that the kernel chose if it was asked to.
@@ -108,7 +127,11 @@ impl Bound {
     /// # Panics
     /// Outside a tokio runtime with I/O enabled.
     pub fn listen(self) -> Result<Listener, BindError> {
-        let Self { socket, address } = self;
+        let Self {
+            socket,
+            address,
+            name,
+        } = self;
         socket
             .listen(BACKLOG.into())
             .and_then(|()| register(socket))
@@ -117,7 +140,7 @@ impl Bound {
                 address,
                 shortage: Arc::default(),
             })
-            .map_err(|source| BindError::new(address, source))
+            .map_err(|source| BindError::new(address, name, source))
     }
 }
 
@@ -289,11 +312,30 @@ fn poll_accept(queue: &AsyncFd<Socket>, cx: &mut Context<'_>) -> Poll<io::Result
     }
 }
 
+impl PortName {
+    /// A port that needs no privilege.
+    fn instead(self) -> u16 {
+        match self {
+            Self::Http => 8080,
+            Self::Https => 8443,
+        }
+    }
+}
+
+impl fmt::Display for PortName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Http => "HTTP_PORT",
+            Self::Https => "HTTPS_PORT",
+        })
+    }
+}
+
 impl BindError {
-    fn new(address: SocketAddr, source: io::Error) -> Self {
+    fn new(address: SocketAddr, name: PortName, source: io::Error) -> Self {
         match source.kind() {
-            io::ErrorKind::PermissionDenied => Self::Privilege(address.port()),
-            io::ErrorKind::AddrInUse => Self::Taken(address.port()),
+            io::ErrorKind::PermissionDenied => Self::Privilege(address.port(), name),
+            io::ErrorKind::AddrInUse => Self::Taken(address.port(), name),
             _ => Self::Other { address, source },
         }
     }
@@ -340,10 +382,16 @@ mod tests {
 
     #[test]
     fn a_bind_error_carries_the_fix() {
-        let said = |port, errno| {
+        let named = |port, name, errno| {
             let address = (Ipv6Addr::UNSPECIFIED, port).into();
-            BindError::new(address, io::Error::from_raw_os_error(errno as i32)).to_string()
+            let source = io::Error::from_raw_os_error(errno as i32);
+            BindError::new(address, name, source).to_string()
         };
+        let said = |port, errno| named(port, PortName::Http, errno);
+        assert_eq!(
+            named(443, PortName::Https, Errno::EACCES),
+            "port 443 needs a privilege; set HTTPS_PORT=8443"
+        );
         assert_eq!(
             said(80, Errno::EACCES),
             "port 80 needs a privilege; set HTTP_PORT=8080"

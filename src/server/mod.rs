@@ -10,7 +10,9 @@ mod close;
 mod connection;
 mod core;
 mod date;
+mod face;
 mod half_open;
+mod handshake;
 mod http2;
 mod io;
 mod kind;
@@ -29,13 +31,15 @@ mod unsent;
 
 use std::{
     num::NonZeroUsize,
+    sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
 };
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 
 pub use acceptor::{Acceptor, Closed};
+pub use face::Face;
 pub use redirect::{PlainFace, Redirect};
 
 use self::acceptor::Arrival;
@@ -75,6 +79,8 @@ pub fn cores() -> usize {
 pub struct Server {
     senders: Vec<mpsc::UnboundedSender<Arrival>>,
     threads: Vec<JoinHandle<()>>,
+    /// `MAX_CONNECTIONS`, over all listeners.
+    limit: Option<Arc<Semaphore>>,
 }
 
 impl Server {
@@ -94,6 +100,7 @@ impl Server {
         let mut server = Self {
             senders: Vec::new(),
             threads: Vec::new(),
+            limit: settings.max_connections.map(limit),
         };
         for (index, seed) in seeds.into_iter().enumerate() {
             let (sender, receiver) = mpsc::unbounded_channel();
@@ -108,13 +115,9 @@ impl Server {
     }
 
     /// Opens `listener` to connections, which these cores serve.
-    pub fn open(&self, listener: listener::Listener, gate: Gate, settings: &Settings) -> Acceptor {
-        Acceptor::open(
-            listener,
-            gate,
-            self.senders.clone(),
-            settings.max_connections,
-        )
+    pub fn open(&self, listener: listener::Listener, face: Face, gate: Gate) -> Acceptor {
+        let (senders, limit) = (self.senders.clone(), self.limit.clone());
+        Acceptor::open(listener, face, gate, senders, limit)
     }
 
     /// Lets the cores end and waits for them, at most until `deadline`.
@@ -127,6 +130,12 @@ impl Server {
         };
         let _ = tokio::time::timeout_at(deadline.into(), ended).await;
     }
+}
+
+fn limit(connections: NonZeroUsize) -> Arc<Semaphore> {
+    Arc::new(Semaphore::new(
+        connections.get().min(Semaphore::MAX_PERMITS),
+    ))
 }
 
 #[cfg(test)]
@@ -188,7 +197,7 @@ mod tests {
         let listener = Bound::at(([127, 0, 0, 1], 0).into()).unwrap();
         let listener = listener.listen().unwrap();
         let address = listener.local_addr();
-        let acceptor = server.open(listener, drain.gate(), &settings);
+        let acceptor = server.open(listener, Face::Plain, drain.gate());
         let clients = std::thread::spawn(move || {
             let mut survivor = TcpStream::connect(address).unwrap();
             assert!(ask(&mut survivor, "/").ends_with("fine"));

@@ -22,6 +22,9 @@ use crate::{
 /// A connection younger than this may still have its first request on the wire.
 pub(super) const YOUNG: Duration = Duration::from_millis(500);
 
+/// How long a handshake may take.
+pub(super) const HANDSHAKE: Duration = Duration::from_secs(10);
+
 /// An idle connection gives its buffers back after this time.
 const PARK_AFTER: Duration = Duration::from_millis(250);
 
@@ -82,6 +85,10 @@ pub(super) struct State {
     pub(super) timeouts: Timeouts,
     /// When it was accepted or, if it is encrypted, could send its first request.
     accepted: Cell<Instant>,
+    /// How long its first byte may take.
+    first: Cell<Option<Duration>>,
+    /// Whether rustls has decrypted more than was read.
+    pub(super) unread: Cell<bool>,
     /// Whether a byte was ever read.
     touched: Cell<bool>,
     /// Whether the client has closed its half, or is gone.
@@ -129,6 +136,8 @@ impl State {
             socket,
             timeouts,
             accepted: Cell::new(accepted),
+            first: Cell::new(timeouts.read),
+            unread: Cell::new(false),
             touched: Cell::new(false),
             ended: Cell::new(false),
             head_since: Cell::new(None),
@@ -165,6 +174,18 @@ impl State {
         if !self.in_flight() && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+    }
+
+    /// Its first byte belongs to a handshake, which has less time than a request.
+    pub(super) fn begins_with_a_handshake(&self) {
+        let limit = self.timeouts.read.unwrap_or(HANDSHAKE).min(HANDSHAKE);
+        self.first.set(Some(limit));
+    }
+
+    /// The handshake is done: from here on it is as if it were just accepted, and may send its first request.
+    pub(super) fn encrypted(&self) {
+        self.accepted.set(Instant::now());
+        self.first.set(self.timeouts.read);
     }
 
     /// Several requests are spoken at once from here on: what was read was the preface.
@@ -351,7 +372,7 @@ impl State {
             return earliest(idle, Some(self.idle_since.get() + PARK_AFTER));
         }
         earliest(
-            of(Some(self.accepted.get()), self.timeouts.read),
+            of(Some(self.accepted.get()), self.first.get()),
             self.young_until(),
         )
     }
@@ -389,7 +410,7 @@ impl State {
         let (since, limit) = if self.touched.get() {
             (self.idle_since.get(), self.timeouts.idle)
         } else {
-            (self.accepted.get(), self.timeouts.read)
+            (self.accepted.get(), self.first.get())
         };
         if over(Some(since), limit) {
             Due::Idle
@@ -424,7 +445,7 @@ impl State {
 
     /// Whether bytes of the client's wait for us.
     pub(super) fn buffered(&self) -> bool {
-        buffered(self.socket)
+        self.unread.get() || buffered(self.socket)
     }
 
     /// Whether its first request may still be on the wire.

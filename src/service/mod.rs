@@ -30,7 +30,7 @@ use crate::{
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
-    server::{self, Acceptor, Closed, Server, listener::Bound},
+    server::{Acceptor, Closed, Face, Server, listener::Bound},
     tls::Keeper,
     upstream::{
         Exit, Name, Upstream,
@@ -48,7 +48,6 @@ type Pending = Pin<Box<dyn Future<Output = Done>>>;
 pub struct Service {
     phase: watch::Sender<Phase>,
     settings: Lifecycle,
-    front_settings: server::Settings,
     budget: Budget,
     signals: Signals,
     repeats: Repeats,
@@ -74,18 +73,18 @@ pub struct Service {
     started: Instant,
 }
 
-/// The front listener, as far as it has come.
+/// The front listeners, as far as they have come.
 enum Front {
-    /// Bound; it listens once the app is ready (`WAIT_FOR_TARGET_PORT`).
-    Held(Bound),
+    /// Bound; they listen once the app is ready (`WAIT_FOR_TARGET_PORT`).
+    Held(Vec<(Bound, Face)>),
     /// Taking connections in.
-    Open(Acceptor),
+    Open(Vec<Acceptor>),
     Gone,
 }
 
 /// What was under way and has ended.
 enum Done {
-    Closed(Closed),
+    Closed(Vec<Closed>),
     NothingToClose,
     Drained(Ended),
     Finished,

@@ -17,8 +17,8 @@ use crate::{
     journal::Stdout,
     proxy::{self, App, Probe},
     server::{
-        self, PlainFace, Redirect, Server,
-        listener::{BindError, Bound, Listener},
+        self, Face, PlainFace, Redirect, Server,
+        listener::{BindError, Bound, Listener, PortName},
     },
     target::Target,
     tls::{self, Tls},
@@ -82,11 +82,12 @@ impl Service {
         let nofile = upstream::raise_nofile();
         let mut signals = Signals::install().map_err(StartError::Signals)?;
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
-        let bound = Bound::bind(config.server.http_port)?;
+        let bound = bind(&config, tls.as_ref())?;
+        let plain_face = plain_face(&config, tls.as_ref(), &bound);
         let listening = if config.lifecycle.wait_for_target_port {
             Err(bound)
         } else {
-            Ok(announce(bound.listen()?))
+            Ok(listen(bound)?)
         };
         look_at_target(&config).await?;
         let upstream = spawn(&config, &mut signals, nofile).await?;
@@ -96,10 +97,9 @@ impl Service {
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
             let cache = Cache::new(config.cache);
-            let face = plain_face(&config, tls.as_ref());
             let stack = move |watch| {
                 let path = proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
-                Redirect::new(face.clone(), path)
+                Redirect::new(plain_face.clone(), path)
             };
             Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
         };
@@ -118,7 +118,6 @@ impl Service {
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
-            front_settings: config.server,
             budget,
             signals,
             repeats: Repeats::default(),
@@ -139,41 +138,57 @@ impl Service {
             started,
         };
         match listening {
-            Ok(listener) => service.accept(listener),
+            Ok(listeners) => service.accept(listeners),
             Err(bound) => service.front = Front::Held(bound),
         }
         Ok(service)
     }
 
     /// Listens, after the app is ready.
-    pub(super) fn listen(&mut self, bound: Bound) -> Result<(), BindError> {
-        let listener = announce(bound.listen()?);
+    pub(super) fn listen(&mut self, bound: Vec<(Bound, Face)>) -> Result<(), BindError> {
+        let listeners = listen(bound)?;
         self.alarm = None;
-        self.accept(listener);
+        self.accept(listeners);
         Ok(())
     }
 
-    fn accept(&mut self, listener: Listener) {
+    fn accept(&mut self, listeners: Vec<(Listener, Face)>) {
         if let Some(server) = &self.server {
-            let acceptor = server.open(listener, self.drain.gate(), &self.front_settings);
-            self.front = Front::Open(acceptor);
+            let open = |(listener, face)| server.open(listener, face, self.drain.gate());
+            self.front = Front::Open(listeners.into_iter().map(open).collect());
         }
     }
 }
 
-/// What stands on the plain port when there is TLS.
-fn plain_face(config: &Config, tls: Option<&Tls>) -> Option<PlainFace> {
+/// All front ports, so that one that cannot be had is known before anything is spawned.
+fn bind(config: &Config, tls: Option<&Tls>) -> Result<Vec<(Bound, Face)>, BindError> {
+    let plain = Bound::bind(config.server.http_port, PortName::Http)?;
+    let mut bound = vec![(plain, Face::Plain)];
+    if let (Some(port), Some(tls)) = (config.server.https_port, tls) {
+        let secure = Bound::bind(port, PortName::Https)?;
+        bound.push((secure, Face::Secure(tls.acceptor())));
+    }
+    Ok(bound)
+}
+
+/// What stands on the plain port when there is TLS; the kernel may have chosen the other one.
+fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Option<PlainFace> {
+    let (secure, _) = bound.get(1)?;
     Some(PlainFace {
         names: tls?.names(),
         challenges: tls?.challenges(),
-        https_port: config.server.https_port?,
+        https_port: secure.local_addr().port(),
         health_path: config.proxy.health_path.clone(),
     })
 }
 
-fn announce(listener: Listener) -> Listener {
-    tracing::info!(addr = %listener.local_addr(), "listening");
-    listener
+fn listen(bound: Vec<(Bound, Face)>) -> Result<Vec<(Listener, Face)>, BindError> {
+    let listen = |(bound, face): (Bound, Face)| {
+        let listener = bound.listen()?;
+        tracing::info!(addr = %listener.local_addr(), scheme = face.scheme(), "listening");
+        Ok((listener, face))
+    };
+    bound.into_iter().map(listen).collect()
 }
 
 /// Whoever is where the app is to be would get its requests.

@@ -5,6 +5,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::task::spawn_local;
+
 use super::{
     Done, Event, Front, Service, Stop,
     deadlines::{ABANDONED, FINISHING, KILLED, next_reminder},
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     drain::{Ended, Kind, Stage},
     proxy::AppState,
-    server::{Closed, last_call::Patience},
+    server::{Acceptor, Closed, last_call::Patience},
     upstream::Name,
 };
 
@@ -83,14 +85,14 @@ impl Service {
         }
     }
 
-    /// Closes the listener; one that was held back closes at once.
+    /// Closes the listeners, all in one step; those that were held back close at once.
     fn close_front(
         &mut self,
         deadline: Instant,
         patience: Patience,
-    ) -> Option<impl Future<Output = Closed> + use<>> {
+    ) -> Option<impl Future<Output = Vec<Closed>> + use<>> {
         match std::mem::replace(&mut self.front, Front::Gone) {
-            Front::Open(acceptor) => Some(acceptor.close(deadline, patience)),
+            Front::Open(acceptors) => Some(close_all(acceptors, deadline, patience)),
             Front::Held(_) | Front::Gone => None,
         }
     }
@@ -204,10 +206,10 @@ impl Service {
             if let Some(under_way) = under_way
                 && let Done::Closed(closed) = under_way.await
             {
-                say_closed(closed);
+                say_closed(&closed);
             }
             if let Some(closed) = closed {
-                say_closed(closed.await);
+                say_closed(&closed.await);
             }
             let ended = drain.closed(&NEEDS_US);
             let _ = tokio::time::timeout(FINISHING, ended).await;
@@ -227,7 +229,7 @@ impl Service {
         match done {
             Done::NothingToClose => Event::ListenersClosed,
             Done::Closed(closed) => {
-                say_closed(*closed);
+                say_closed(closed);
                 Event::ListenersClosed
             }
             Done::Drained(ended) => {
@@ -314,6 +316,23 @@ impl Service {
     }
 }
 
-fn say_closed(closed: Closed) {
-    tracing::info!(addr = %closed.address, accepted_late = closed.accepted_late, "listener closed");
+/// None waits for another: each has its last call at the same time.
+async fn close_all(acceptors: Vec<Acceptor>, deadline: Instant, patience: Patience) -> Vec<Closed> {
+    let close = |acceptor: Acceptor| spawn_local(acceptor.close(deadline, patience));
+    let closing: Vec<_> = acceptors.into_iter().map(close).collect();
+    let mut closed = Vec::new();
+    for one in closing {
+        closed.extend(one.await);
+    }
+    closed
+}
+
+fn say_closed(closed: &[Closed]) {
+    for Closed {
+        address,
+        accepted_late,
+    } in closed
+    {
+        tracing::info!(addr = %address, accepted_late, "listener closed");
+    }
 }

@@ -76,3 +76,6 @@ mod h2_lifecycle;
 
 // What an HTTP/2 client may not do to us: floods, stalls, idleness.
 mod h2_limits;
+
+// HTTPS: the handshake and its clocks, and the same stops over TLS (M10, M12, M16, M17, M19).
+mod tls_lifecycle;

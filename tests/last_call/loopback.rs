@@ -9,7 +9,7 @@ use std::{
 use nix::fcntl::{FcntlArg, FdFlag, fcntl};
 use thrust::server::{
     last_call::{Patience, last_call},
-    listener::{BindError, Bound, Listener},
+    listener::{BindError, Bound, Listener, PortName},
 };
 
 const LOOPBACK: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
@@ -92,13 +92,15 @@ async fn a_taken_port_is_told_at_bind_or_as_late_as_listen() {
     let port = first.local_addr().port();
     let second = Bound::at(first.local_addr()).unwrap();
     let _listener = first.listen().unwrap();
-    assert!(matches!(second.listen(), Err(BindError::Taken(taken)) if taken == port));
-    assert!(matches!(Bound::bind(port), Err(BindError::Taken(taken)) if taken == port));
+    assert!(matches!(second.listen(), Err(BindError::Taken(taken, _)) if taken == port));
+    assert!(
+        matches!(Bound::bind(port, PortName::Http), Err(BindError::Taken(taken, _)) if taken == port)
+    );
 }
 
 #[tokio::test]
 async fn an_ipv4_client_of_the_dual_stack_port_is_seen_as_ipv4() {
-    let listener = Bound::bind(0).unwrap().listen().unwrap();
+    let listener = Bound::bind(0, PortName::Http).unwrap().listen().unwrap();
     let address = (Ipv4Addr::LOCALHOST, listener.local_addr().port());
     let client = TcpStream::connect(address).unwrap();
     let (_, peer) = listener.accept().await;

@@ -142,6 +142,8 @@ impl AsyncRead for Wire {
                 ends.state.broke();
             }
             read?;
+            let decrypted = ends.stream.has_decrypted();
+            ends.state.unread.set(decrypted);
         } else {
             let count = ends.ahead.len().min(buffer.remaining());
             buffer.put_slice(&ends.ahead.split_to(count));

@@ -34,6 +34,12 @@ pub(crate) trait Socket: Read + Write + std::fmt::Debug {
     fn patience(&self, patience: Duration) -> io::Result<()>;
 }
 
+impl<S: Socket> Socket for &mut S {
+    fn patience(&self, patience: Duration) -> io::Result<()> {
+        (**self).patience(patience)
+    }
+}
+
 impl Socket for TcpStream {
     fn patience(&self, patience: Duration) -> io::Result<()> {
         self.set_read_timeout(Some(patience))

@@ -11,6 +11,7 @@ mod lines;
 mod lock;
 mod port;
 mod process;
+pub(crate) mod secure;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
