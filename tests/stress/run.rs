@@ -156,11 +156,20 @@ fn one(run: usize, settings: &Settings) -> Outcome {
         signal,
         after,
         drain_ms: number("drain finished", "took_ms"),
-        accepted_late: number("listener closed", "accepted_late"),
+        accepted_late: accepted_late(&thrust),
         drained: number("stopped", "drained"),
         cut: number("stopped", "cut"),
         account: report.account,
     }
+}
+
+/// By all listeners.
+fn accepted_late(thrust: &Thrust) -> u64 {
+    let records = thrust.records();
+    let closed = records
+        .iter()
+        .filter(|record| record.message() == "listener closed");
+    closed.map(|record| record.number("accepted_late")).sum()
 }
 
 /// Holds the log against what the clients saw.
