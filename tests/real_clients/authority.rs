@@ -4,10 +4,13 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, SystemTime},
 };
 
 use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, KeyUsagePurpose};
 use rustls::{ClientConfig, RootCertStore, pki_types::CertificateDer};
+
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Files for a server, and what a client trusts.
 #[derive(Debug)]
@@ -30,11 +33,13 @@ impl Authority {
         let issuer = Issuer::new(params, key);
 
         let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(["localhost".into(), "test.example".into()]);
-        let leaf = params
-            .expect("names")
-            .signed_by(&key, &issuer)
-            .expect("a certificate");
+        let names = ["localhost".into(), "test.example".into()];
+        let mut params = CertificateParams::new(names).expect("names");
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        let now = rcgen::date_time_ymd(1970, 1, 1) + now.expect("it is later");
+        params.not_before = now - DAY;
+        params.not_after = now + 90 * DAY;
+        let leaf = params.signed_by(&key, &issuer).expect("a certificate");
         let write = |name: &str, text: String| {
             fs::write(directory.join(name), text).expect("the directory is ours");
         };
@@ -59,11 +64,16 @@ impl Authority {
         self.directory.join("key.pem")
     }
 
-    /// For a client that trusts the CA and offers this protocol.
-    pub(crate) fn client(&self, protocol: &str) -> Arc<ClientConfig> {
+    /// The CA alone.
+    pub(crate) fn roots(&self) -> RootCertStore {
         let mut roots = RootCertStore::empty();
         roots.add(self.root.clone()).expect("a certificate of ours");
-        let builder = ClientConfig::builder().with_root_certificates(roots);
+        roots
+    }
+
+    /// For a client that trusts the CA and offers this protocol.
+    pub(crate) fn client(&self, protocol: &str) -> Arc<ClientConfig> {
+        let builder = ClientConfig::builder().with_root_certificates(self.roots());
         let mut config = builder.with_no_client_auth();
         config.alpn_protocols = vec![protocol.into()];
         Arc::new(config)
