@@ -118,7 +118,7 @@ fn same_port(one: &Given, other: &Given) -> Option<Problem> {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::given, *};
+    use super::super::given;
 
     fn problems(pairs: &[(&str, &str)]) -> Vec<String> {
         let vars = pairs

@@ -3,7 +3,12 @@
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use super::env::Env;
-use crate::{cache, proxy, server, target::Target, tls, upstream};
+use crate::{
+    cache, proxy, server,
+    target::Target,
+    tls::{self, Source},
+    upstream,
+};
 
 /// What every wing was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,12 +99,12 @@ fn tls(env: &Env) -> Option<tls::Settings> {
     let domains = env.tls_domain.as_ref().map(|domains| domains.0.clone());
     let files = (&env.tls_certificate_path, &env.tls_private_key_path);
     let source = match files {
-        (Some(certificate), Some(key)) => tls::Source::Files {
+        (Some(certificate), Some(key)) => Source::Files {
             certificate: certificate.0.clone(),
             key: key.0.clone(),
         },
-        _ if env.tls_local.0 => tls::Source::Local,
-        _ if domains.is_some() => tls::Source::Acme(acme(env)),
+        _ if env.tls_local.0 => Source::Local,
+        _ if domains.is_some() => Source::Acme(acme(env)),
         _ => return None,
     };
     Some(tls::Settings {
@@ -198,7 +203,10 @@ mod tests {
     };
 
     use super::{super::given, *};
-    use crate::content::Coding;
+    use crate::{
+        content::Coding,
+        tls::{Domain, MinVersion, Secret},
+    };
 
     fn config(vars: &[(&str, &str)]) -> Config {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
@@ -328,19 +336,19 @@ mod tests {
             ("THRUSTER_ACME_CA_BUNDLE", "/ca.pem"),
         ]);
         let tls = tls::Settings {
-            source: tls::Source::Acme(tls::AcmeSettings {
+            source: Source::Acme(tls::AcmeSettings {
                 directory: "https://ca.example/acme".into(),
                 eab: Some(tls::Eab {
                     kid: "kid".into(),
-                    key: tls::Secret::new(vec![0xff, 0xef]),
+                    key: Secret::new(vec![0xff, 0xef]),
                 }),
                 ca_bundle: Some("/ca.pem".into()),
             }),
             domains: ["a.example", "b.example"]
-                .map(|name| tls::Domain::parse(name).unwrap())
+                .map(|name| Domain::parse(name).unwrap())
                 .into(),
             storage: "/storage".into(),
-            min_version: tls::MinVersion::Tls13,
+            min_version: MinVersion::Tls13,
         };
         let server = server::Settings {
             http_port: 2,
@@ -415,15 +423,12 @@ mod tests {
             ("THRUSTER_TLS_CERTIFICATE_PATH", "/c"),
             ("THRUSTER_TLS_PRIVATE_KEY_PATH", "/k"),
         ];
-        let expected = tls::Source::Files {
+        let expected = Source::Files {
             certificate: "/c".into(),
             key: "/k".into(),
         };
         assert_eq!(source(&files), Some(expected));
-        assert_eq!(
-            source(&[("THRUSTER_TLS_LOCAL", "1")]),
-            Some(tls::Source::Local)
-        );
+        assert_eq!(source(&[("THRUSTER_TLS_LOCAL", "1")]), Some(Source::Local));
         assert_eq!(
             source(&[
                 ("HTTPS_PORT", "1"),

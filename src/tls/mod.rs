@@ -4,31 +4,39 @@
 //! certificates behind that are swapped by a thread of its own: what it does waits for disks and for other servers.
 
 mod acceptor;
+mod acme;
 mod certificates;
 mod challenges;
+mod chance;
 mod domain;
 mod files;
 mod keeper;
+mod local;
 mod names;
 mod pair;
+mod pem;
+mod schedule;
 mod secret;
 mod server_config;
 mod settings;
+mod storage;
 mod validity;
 
 pub use self::{
     acceptor::{Acceptor, HandshakeError, Reason, Stream},
+    acme::RootsError,
     challenges::Challenges,
     domain::Domain,
     files::FilesError,
     keeper::Keeper,
+    local::LocalError,
     names::Names,
     pair::PairError,
     secret::Secret,
     settings::{AcmeSettings, Eab, MinVersion, Settings, Source},
 };
 
-use self::{certificates::Certificates, files::Files};
+use self::{acme::Acme, certificates::Certificates, files::Files, local::Local, storage::Storage};
 
 /// HTTPS, before the first handshake.
 #[derive(Debug)]
@@ -42,8 +50,9 @@ pub struct Tls {
 /// What is done for the certificates, for ever.
 #[derive(Debug)]
 enum Keeping {
-    Nothing,
+    Acme(Acme),
     Files(Files),
+    Local(Local),
 }
 
 /// Why there is no HTTPS.
@@ -52,6 +61,12 @@ pub enum OpenError {
     /// Own files of no use.
     #[error(transparent)]
     Files(#[from] FilesError),
+    /// Nobody to trust the ACME directory by.
+    #[error(transparent)]
+    Roots(#[from] RootsError),
+    /// No local certificate.
+    #[error(transparent)]
+    Local(#[from] LocalError),
     /// The provider of cryptography gives nothing.
     #[error("cannot set up TLS: {0}")]
     Setup(#[from] rustls::Error),
@@ -71,11 +86,23 @@ impl Tls {
             certificates.clone(),
             challenges.clone(),
         )?;
+        let storage = Storage::new(&settings.storage);
         let keeping = match &settings.source {
             Source::Files { certificate, key } => {
                 Keeping::Files(Files::open(certificate, key, certificates.clone())?)
             }
-            Source::Acme(_) | Source::Local => Keeping::Nothing,
+            Source::Local => Keeping::Local(Local::open(
+                &settings.domains,
+                &storage,
+                certificates.clone(),
+            )?),
+            Source::Acme(acme) => Keeping::Acme(Acme::open(
+                acme,
+                &settings.domains,
+                storage,
+                certificates.clone(),
+                challenges.clone(),
+            )?),
         };
         Ok(Self {
             acceptor,
@@ -112,8 +139,9 @@ impl Tls {
 impl Keeping {
     async fn keep(self) {
         match self {
-            Self::Nothing => std::future::pending().await,
+            Self::Acme(acme) => acme.keep().await,
             Self::Files(files) => files.keep().await,
+            Self::Local(local) => local.keep().await,
         }
     }
 }

@@ -79,3 +79,11 @@ mod h2_limits;
 
 // HTTPS: the handshake and its clocks, and the same stops over TLS (M10, M12, M16, M17, M19).
 mod tls_lifecycle;
+
+// Certificates of the user's own, by the local CA, and what the plain port is for under TLS.
+mod tls_files;
+mod tls_local;
+mod tls_plain;
+
+// Certificates by ACME, from a real directory: Pebble.
+mod tls_acme;

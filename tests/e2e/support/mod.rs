@@ -9,6 +9,7 @@ pub(crate) mod frames;
 mod hammer;
 mod lines;
 mod lock;
+pub(crate) mod pebble;
 mod port;
 mod process;
 pub(crate) mod secure;
