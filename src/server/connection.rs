@@ -34,6 +34,7 @@ use super::{
     io::Io,
     kind::is_event_stream,
     registry::Place,
+    second::second,
     state::{Due, State},
     stream::Stream,
     tunnel::Tunnelled,
@@ -139,12 +140,24 @@ impl<H: Handler + 'static> Connection<H> {
             clock.poll(Some(limit.deadline()), cx).map(|()| None)
         })
         .await;
-        self.encrypted(made)
+        match made {
+            Some(made) => self.encrypted(made),
+            None => self.give_up(),
+        }
     }
 
-    fn encrypted(&self, made: Option<Result<tls::Stream, tls::HandshakeError>>) -> Begun {
+    /// Ends a connection whose socket is still inside of a handshake: dropped with that, it would be reset.
+    fn give_up(&self) -> Begun {
+        tracing::debug!(remote_addr = %self.state.peer, "handshake given up");
+        match second(self.state.socket).and_then(TcpStream::from_std) {
+            Ok(tcp) => Begun::Over(Stream::Plain(tcp), Leave::LetGo),
+            Err(_) => Begun::Gone,
+        }
+    }
+
+    fn encrypted(&self, made: Result<tls::Stream, tls::HandshakeError>) -> Begun {
         match made {
-            Some(Ok(tls)) => {
+            Ok(tls) => {
                 let mut stream = Stream::Secure(Box::new(tls));
                 self.state.encrypted();
                 self.state.unread.set(stream.has_decrypted());
@@ -153,14 +166,10 @@ impl<H: Handler + 'static> Connection<H> {
                     false => Begun::Http1(stream, Bytes::new()),
                 }
             }
-            Some(Err(error)) => {
+            Err(error) => {
                 tracing::debug!(%error, remote_addr = %self.state.peer, "no handshake");
                 let told = |tcp| Begun::Over(Stream::Plain(tcp), Leave::Done);
                 error.into_stream().map_or(Begun::Gone, told)
-            }
-            None => {
-                tracing::debug!(remote_addr = %self.state.peer, "handshake given up");
-                Begun::Gone
             }
         }
     }

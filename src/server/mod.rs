@@ -22,6 +22,7 @@ mod memory;
 mod redirect;
 mod register;
 mod registry;
+mod second;
 mod shortage;
 mod state;
 mod stream;

@@ -228,7 +228,8 @@ fn m19_a_handshake_that_never_ends_holds_the_drain_for_5_s_or_until_its_deadline
         let relayed = thrust.wait_for("relaying signal").at - signal;
         assert!(relayed > seconds(expected) - millis(200), "{relayed:?}");
         assert!(relayed < seconds(expected + 4), "{relayed:?}");
-        client.finish().expect_err("given up");
+        // In TLS 1.3 it need not hear from us again to believe that it is done.
+        let _ = client.finish();
         assert_ne!(client.end(), End::Reset);
         assert_eq!(thrust.wait_exit(PATIENCE), 143);
     }
