@@ -1,16 +1,15 @@
 //! Chromium, without a window.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::process::CommandExt,
-    path::Path,
-    process::{Child, Command, Stdio},
+    path::{Path, PathBuf},
+    process::{self, Child, Command, Stdio},
 };
 
 use crate::{
     page::{self, ASSETS, MESSAGES},
-    site::Site,
-    support::{alone, kill_group, seconds},
+    support::{ReservedPort, Thrust, alone, kill_group, seconds},
     tool,
 };
 
@@ -25,16 +24,40 @@ fn a_page_with_fifty_assets_comes_over_http_2_and_its_web_socket_holds() {
         return;
     }
     let _alone = alone();
-    let site = Site::start_with(|builder| builder.played());
-    let reports = page::serve(site.thrust.app().socket().try_clone().unwrap());
-    let _browser = Browser::open(
-        &site.url("/"),
-        &site.authority.ca(),
-        &site.directory().join("home"),
-    );
+    let home = Home::new();
+    let reserved = ReservedPort::front();
+    let thrust = Thrust::builder()
+        .env("HTTPS_PORT", reserved.number().to_string())
+        .env("THRUSTER_TLS_LOCAL", "1")
+        .env("STORAGE_PATH", home.0.join("storage"))
+        .played()
+        .start();
+    let said = thrust.find(seconds(PATIENCE), |record| record.has("ca"));
+    let ca = said.expect("the path of the CA").field("ca").to_owned();
+    let reports = page::serve(thrust.app().socket().try_clone().unwrap());
+    let url = format!("https://localhost:{}/", reserved.number());
+    let _browser = Browser::open(&url, Path::new(&ca), &home.0);
     let report = reports.recv_timeout(seconds(PATIENCE));
     let wanted = format!("page=h2&assets={ASSETS}&h2={ASSETS}&socket=ok&heard={MESSAGES}");
     assert_eq!(report, Ok(wanted));
+}
+
+/// A directory that goes with the test.
+struct Home(PathBuf);
+
+impl Home {
+    fn new() -> Self {
+        let path = env::temp_dir().join(format!("thrust-chromium-{}", process::id()));
+        fs::create_dir_all(&path).unwrap();
+        Home(path)
+    }
+}
+
+impl Drop for Home {
+    fn drop(&mut self) {
+        // What is left is in the temporary directory.
+        let _ = fs::remove_dir_all(&self.0);
+    }
 }
 
 /// A browser and its many processes; ended when dropped.

@@ -17,6 +17,7 @@
 mod support;
 
 // A certificate, and a CA that vouches for it.
+#[allow(dead_code, reason = "a toolbox; not every tool is in use here")]
 mod authority;
 
 // A browser, a page and a WebSocket.

@@ -2,7 +2,7 @@
 
 use std::{
     env, fs,
-    path::{Path, PathBuf},
+    path::PathBuf,
     process,
     sync::atomic::{AtomicUsize, Ordering::SeqCst},
 };
@@ -14,7 +14,7 @@ use crate::{
 
 /// HTTPS for localhost and test.example.
 pub(crate) struct Site {
-    pub(crate) thrust: Thrust,
+    _thrust: Thrust,
     pub(crate) port: u16,
     pub(crate) authority: Authority,
     directory: PathBuf,
@@ -41,7 +41,7 @@ impl Site {
             .env("THRUSTER_TLS_CERTIFICATE_PATH", authority.certificate())
             .env("THRUSTER_TLS_PRIVATE_KEY_PATH", authority.key());
         Site {
-            thrust: settings(builder).start(),
+            _thrust: settings(builder).start(),
             port: reserved.number(),
             authority,
             directory,
@@ -63,12 +63,7 @@ impl Site {
         self.authority.ca().display().to_string()
     }
 
-    /// For files that go with the test.
-    pub(crate) fn directory(&self) -> &Path {
-        &self.directory
-    }
-
-    /// A file there.
+    /// The path of a file that goes with the test.
     pub(crate) fn file(&self, name: &str) -> String {
         self.directory.join(name).display().to_string()
     }
