@@ -43,6 +43,8 @@
 //! /process                          /proc/self/status as it was at the start
 //! /early[?close=1]                  403 before the body is read; then discards it, or closes
 //! /status?code=N                    an empty answer with that status
+//! /named[?status=N&beside=N&gate=X]  an answer (when gate X opens) with the fields that the request's `Answer` lists as
+//!                                   `name: value | name: value`, and a body of N bytes beside them
 //! /early-hints                      103 with two Link fields, then 200
 //! /trailers                         chunked, with two trailer fields
 //! /continue-count                   "expected=N sent=M": requests with Expect, and 100s written
@@ -806,6 +808,7 @@ impl Exchange<'_, '_, '_> {
             "/process" => self.answer(200, "", self.connection.app.status.clone()),
             "/early" => self.early(),
             "/status" => self.status(),
+            "/named" => self.named(),
             "/early-hints" => {
                 let links = "link: </a.css>; rel=preload; as=style\r\nlink: </b.js>; rel=preload; as=script\r\n";
                 self.write(format!("HTTP/1.1 103 Early Hints\r\n{links}\r\n"))?;
@@ -1130,6 +1133,30 @@ impl Exchange<'_, '_, '_> {
             return Ok(true);
         }
         self.answer(status, "", "")
+    }
+
+    fn named(&mut self) -> io::Result<bool> {
+        if self.head.query.contains_key("gate") {
+            self.wait_for_gate("gate")?;
+        }
+        let asked = self.head.field("answer").unwrap_or_default();
+        let lines = asked.split(" | ").filter(|line| !line.is_empty());
+        let fields: String = lines.map(|line| format!("{line}\r\n")).collect();
+        let status = u16::try_from(self.head.number("status", 200)).unwrap_or(500);
+        let close = self.close_line();
+        let body = pattern(self.head.number("beside", 0));
+        let length = match status {
+            204 | 304 => String::new(),
+            _ => format!("content-length: {}\r\n", body.len()),
+        };
+        self.write(format!(
+            "HTTP/1.1 {status} {}\r\n{fields}{close}{length}\r\n",
+            reason(status)
+        ))?;
+        if self.head.method != "HEAD" {
+            self.write(body)?;
+        }
+        Ok(true)
     }
 
     fn trailers(&mut self) -> io::Result<bool> {

@@ -27,7 +27,7 @@
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
 //! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │                                   hold ─► reverse proxy ─► pool ───┼──► app
+//!             on a core, │                    compression ─► hold ─► reverse proxy ─► pool ───┼──► app
 //!             for life   │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
@@ -51,16 +51,20 @@
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
+//! | [`files`] | files: opened inside of their directories, read without making a core wait, left to the kernel to send |
 //! | [`content`] | what HTTP says about content: codings, validators, preconditions, ranges; pure |
+//! | [`coding`] | content codings made: one encoder over zstd, brotli and gzip |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
 pub mod cache;
+pub mod coding;
 pub mod config;
 pub mod content;
 pub mod drain;
+pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;

@@ -43,11 +43,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     // FLOOR 2: two rooms that never meet.
-    ("server", &["tls", "handler", "drain", "http1::BodyError"]),
+    (
+        "server",
+        &[
+            "tls",
+            "handler",
+            "drain",
+            "http1::BodyError",
+            "files::stand_in",
+        ],
+    ),
     (
         "proxy",
         &[
-            "cache", "content", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
         ],
     ),
     // FLOOR 1
@@ -56,9 +65,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
-    ("handler", &["http1"]),
+    ("handler", &["coding", "files", "http1"]),
     ("http1", &["drain", "target"]),
+    ("coding", &["content"]),
     ("content", &[]),
+    ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
     ("target", &[]),
@@ -78,6 +89,8 @@ const MUST_NOT_KNOW: &[(&str, &[&str])] = &[
     // Requests know no pids.
     ("proxy", &["signal_hook"]),
     ("handler", &["nix", "libc", "signal_hook"]),
+    // Files know bytes and ranges, but no messages.
+    ("files", &["http_body", "httparse", "hyper", "hyper_util"]),
 ];
 
 /// Names of modules that say nothing about what is in them.

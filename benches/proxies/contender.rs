@@ -2,10 +2,15 @@
 
 use crate::child::Running;
 use crate::options::Options;
-use crate::{Result, http, port, tools};
+use crate::row::{Load, Row};
+use crate::upstream::Upstream;
+use crate::{Result, port, tools};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+
+/// The size of a cache whose memory is measured; Thrust's default.
+pub(crate) const CACHE_MIB: u64 = 64;
 
 /// A proxy to be measured.
 #[derive(Debug)]
@@ -19,8 +24,18 @@ enum Kind {
     Thrust(PathBuf),
     Nginx,
     HaProxy,
+    Varnish,
     /// A command with placeholders, from `--also`.
     Also(String),
+}
+
+/// What a contender is to do.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Setup {
+    /// Write its access log.
+    pub(crate) log: bool,
+    /// Have what the content rows need, where that costs memory at the start.
+    pub(crate) content: bool,
 }
 
 /// A contender at work.
@@ -37,6 +52,7 @@ impl Contender {
             ("thrust", Kind::Thrust(options.thrust.clone())),
             ("nginx", Kind::Nginx),
             ("haproxy", Kind::HaProxy),
+            ("varnish", Kind::Varnish),
         ];
         let also = options
             .also
@@ -58,49 +74,69 @@ impl Contender {
             return Err(format!("--only: no contender {unknown}").into());
         }
         all.retain(|one| options.only.is_empty() || options.only.contains(&one.name));
+        all.retain(|one| options.rows.iter().any(|row| one.takes_part(*row)));
         Ok(all)
     }
 
-    /// The program from Debian's packages that it needs.
-    pub(crate) fn package(&self) -> Option<&'static str> {
+    /// The program that it needs, and the package of Debian's that it is in; both have the same name but for Varnish's.
+    pub(crate) fn program(&self) -> Option<(&'static str, &'static str)> {
         match self.kind {
-            Kind::Nginx => Some("nginx"),
-            Kind::HaProxy => Some("haproxy"),
+            Kind::Nginx => Some(("nginx", "nginx")),
+            Kind::HaProxy => Some(("haproxy", "haproxy")),
+            Kind::Varnish => Some(("varnishd", "varnish")),
             Kind::Thrust(_) | Kind::Also(_) => None,
         }
     }
 
-    /// Whether it can run with its access log so.
+    /// Whether it can run with its access log so. Varnish's is another program's.
     pub(crate) fn can_log(&self, log: bool) -> bool {
         match &self.kind {
             Kind::Also(command) => !log || command.contains("{log}"),
+            Kind::Varnish => !log,
             Kind::Thrust(_) | Kind::Nginx | Kind::HaProxy => true,
         }
     }
 
-    /// Starts it before the app on port `upstream`, and checks every kind of answer. Its files go below `dir`.
-    pub(crate) fn start(&self, upstream: u16, log: bool, dir: &Path) -> Result<Instance> {
+    /// Whether a row asks for what it does. nginx keeps its cache in files and HAProxy in memory taken beforehand, so
+    /// neither has a figure for many keys.
+    pub(crate) fn takes_part(&self, row: Row) -> bool {
+        use Load::{Gzip, Hit, HitGzip, SendfileLarge, SendfileSmall, Zstd};
+        match self.kind {
+            Kind::Thrust(_) | Kind::Also(_) => true,
+            Kind::Nginx => row != Row::Keys,
+            Kind::HaProxy => !matches!(
+                row,
+                Row::Keys | Row::Load(SendfileSmall | SendfileLarge | Zstd)
+            ),
+            Kind::Varnish => matches!(row, Row::Keys | Row::Load(Hit | HitGzip | Gzip)),
+        }
+    }
+
+    /// Starts it before the app. Its files go below `dir`.
+    pub(crate) fn start(&self, upstream: &Upstream, setup: Setup, dir: &Path) -> Result<Instance> {
         let start = || -> Result<Instance> {
             let port = port::free()?;
             let dir = dir.join(format!("{}-{port}", self.name));
             fs::create_dir(&dir)?;
-            let mut process = Running::start(&mut self.command(port, upstream, log, &dir)?)?;
+            let mut process = Running::start(&mut self.command(port, upstream, setup, &dir)?)?;
             port::wait_for(port, &mut process)?;
-            http::verify(port).map_err(|error| format!("{error}; {}", process.last_words()))?;
             Ok(Instance { port, process })
         };
         start().map_err(|error| format!("{}: {error}", self.name).into())
     }
 
-    fn command(&self, port: u16, upstream: u16, log: bool, dir: &Path) -> Result<Command> {
+    fn command(&self, port: u16, upstream: &Upstream, setup: Setup, dir: &Path) -> Result<Command> {
+        let Setup { log, content } = setup;
         let values = [
             ("port", port.to_string()),
-            ("upstream", upstream.to_string()),
+            ("upstream", upstream.port.to_string()),
+            ("www", upstream.www.display().to_string()),
             ("dir", dir.display().to_string()),
+            ("content", if content { "" } else { "#" }.to_owned()),
             ("threads", std::thread::available_parallelism()?.to_string()),
         ];
         match &self.kind {
-            Kind::Thrust(path) => Ok(thrust(path, port, upstream, log)),
+            Kind::Thrust(path) => Ok(thrust(path, port, upstream.port, log)),
             Kind::Nginx => {
                 let log = if log {
                     "/dev/stdout thrust buffer=16k flush=1s"
@@ -115,6 +151,7 @@ impl Contender {
                 let conf = fill(include_str!("haproxy.cfg"), &[("log", log.into())]);
                 configured("haproxy", &["-db", "-f"], &fill(&conf, &values), dir)
             }
+            Kind::Varnish => varnish(port, &fill(include_str!("varnish.vcl"), &values), dir),
             Kind::Also(command) => {
                 let command = fill(command, &[("log", u8::from(log).to_string())]);
                 words(&fill(&command, &values))
@@ -130,8 +167,37 @@ fn thrust(path: &Path, port: u16, upstream: u16, log: bool) -> Command {
         .env("HTTP_PORT", port.to_string())
         .env("TARGET_PORT", upstream.to_string())
         .env("LOG_REQUESTS", u8::from(log).to_string())
+        .env("CACHE_SIZE", format!("{CACHE_MIB}MB"))
         .args(["sleep", "100000"]);
     command
+}
+
+/// What Varnish says of a request in its log.
+#[rustfmt::skip]
+const MASKED: [&str; 25] = [
+    "Begin", "End", "Link", "ReqStart", "ReqMethod", "ReqURL", "ReqProtocol", "ReqHeader", "ReqUnset", "ReqAcct", "RespProtocol",
+    "RespStatus", "RespReason", "RespHeader", "RespUnset", "BereqMethod", "BereqURL", "BereqHeader", "BerespHeader", "VCL_call",
+    "VCL_return", "Hit", "Timestamp", "Gzip", "TTL",
+];
+
+/// Varnish with as much memory for its cache. It always writes a log, to memory for other programs to read; since nobody
+/// else logs in its rows, what it would write for each request is left out.
+fn varnish(port: u16, vcl: &str, dir: &Path) -> Result<Command> {
+    let mut command = configured("varnishd", &["-F", "-f"], vcl, dir)?;
+    command
+        .arg("-n")
+        .arg(dir.join("work"))
+        .args([
+            "-a",
+            &format!("127.0.0.1:{port}"),
+            "-T",
+            "none",
+            "-j",
+            "none",
+        ])
+        .args(["-s", &format!("malloc,{CACHE_MIB}m")])
+        .args(["-p", &format!("vsl_mask=-{}", MASKED.join(",-"))]);
+    Ok(command)
 }
 
 /// A program of Debian's with a configuration file of its own.

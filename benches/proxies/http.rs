@@ -6,59 +6,26 @@ use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Bodies of the two files, letters that can be told apart from an error page.
-pub(crate) const ONE_KIB: usize = 1024;
-/// See [`ONE_KIB`].
-pub(crate) const HUNDRED_KIB: usize = 100 * 1024;
-
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The contents of a file of `size` bytes.
-pub(crate) fn contents(size: usize) -> Vec<u8> {
-    (b'a'..=b'z').cycle().take(size).collect()
+/// A whole 200.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    head: String,
+    /// As sent, but for the framing of chunks.
+    pub(crate) body: Vec<u8>,
 }
 
-/// Every answer the load rows will ask for, compared byte by byte; an error says what came instead.
-pub(crate) fn verify(port: u16) -> Result<()> {
-    let mut stream = connect(port)?;
-    for size in [ONE_KIB, HUNDRED_KIB, ONE_KIB] {
-        let path = if size == ONE_KIB { "/1k" } else { "/100k" };
-        let request = format!("GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n");
-        expect(
-            &exchange(&mut stream, request.as_bytes())?,
-            &contents(size),
-            path,
-        )?;
+impl Answer {
+    /// The value of the first such field.
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
+        field(&self.head, name)
     }
-    let post = [
-        b"POST /post HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1024\r\n\r\n".as_slice(),
-        &contents(ONE_KIB),
-    ];
-    expect(&exchange(&mut stream, &post.concat())?, b"ok\n", "/post")?;
 
-    let mut stream = connect(port)?;
-    let last = b"GET /1k HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
-    expect(
-        &exchange(&mut stream, last)?,
-        &contents(ONE_KIB),
-        "/1k, closing",
-    )?;
-    match stream.read(&mut [0]) {
-        Ok(0) => Ok(()),
-        other => Err(format!("asked to close, and did not: {other:?}").into()),
+    /// How long the head is, its end included.
+    pub(crate) fn head_len(&self) -> usize {
+        self.head.len()
     }
-}
-
-fn expect(answer: &[u8], body: &[u8], what: &str) -> Result<()> {
-    if answer == body {
-        return Ok(());
-    }
-    Err(format!(
-        "{what}: {} bytes that are not the {} expected",
-        answer.len(),
-        body.len()
-    )
-    .into())
 }
 
 pub(crate) fn connect(port: u16) -> Result<TcpStream> {
@@ -68,47 +35,84 @@ pub(crate) fn connect(port: u16) -> Result<TcpStream> {
     Ok(stream)
 }
 
-/// One request; the body of its 200.
-pub(crate) fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Vec<u8>> {
+/// One request, and its answer if that is a 200.
+pub(crate) fn exchange(stream: &mut TcpStream, request: &[u8]) -> Result<Answer> {
     stream.write_all(request)?;
-    let mut answer = Vec::new();
-    let mut buffer = [0; 16 * 1024];
-    let (head, length) = loop {
-        if let Some(head) = head(&answer)? {
-            break head;
-        }
-        read_more(stream, &mut buffer, &mut answer)?;
+    let mut input = Input {
+        stream,
+        bytes: Vec::new(),
     };
-    while answer.len() < head + length {
-        read_more(stream, &mut buffer, &mut answer)?;
-    }
-    Ok(answer.split_off(head))
-}
-
-fn read_more(stream: &mut TcpStream, buffer: &mut [u8], answer: &mut Vec<u8>) -> Result<()> {
-    match stream.read(buffer)? {
-        0 => Err(format!("closed after {} bytes of an answer", answer.len()).into()),
-        n => {
-            answer.extend_from_slice(&buffer[..n]);
-            Ok(())
-        }
-    }
-}
-
-/// Length of the head and Content-Length, once the head is whole; an error unless it is a 200.
-fn head(answer: &[u8]) -> Result<Option<(usize, usize)>> {
-    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else {
-        return Ok(None);
-    };
-    let head = String::from_utf8_lossy(&answer[..end]);
+    let head = String::from_utf8(input.through(b"\r\n\r\n")?)?;
     if !head.starts_with("HTTP/1.1 200") {
         return Err(format!("answered {}", head.lines().next().unwrap_or_default()).into());
     }
-    let length = head
-        .lines()
+    let body = match field(&head, "content-length") {
+        Some(length) => input.exactly(length.parse()?)?,
+        None => chunks(&head, &mut input)?,
+    };
+    match input.bytes.len() {
+        0 => Ok(Answer { head, body }),
+        more => Err(format!("{more} bytes after the end of an answer").into()),
+    }
+}
+
+fn chunks(head: &str, input: &mut Input<'_>) -> Result<Vec<u8>> {
+    if field(head, "transfer-encoding") != Some("chunked") {
+        return Err("an answer of unknown length".into());
+    }
+    let mut body = Vec::new();
+    loop {
+        let line = String::from_utf8(input.through(b"\r\n")?)?;
+        let size = usize::from_str_radix(line.trim_end(), 16)?;
+        let chunk = input.exactly(size + 2)?;
+        if size == 0 {
+            return Ok(body);
+        }
+        body.extend_from_slice(&chunk[..size]);
+    }
+}
+
+fn field<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
         .filter_map(|line| line.split_once(':'))
-        .find(|(name, _)| name.eq_ignore_ascii_case("content-length"))
-        .and_then(|(_, value)| value.trim().parse().ok())
-        .ok_or("an answer without Content-Length")?;
-    Ok(Some((end + 4, length)))
+        .find(|(known, _)| known.eq_ignore_ascii_case(name))
+        .map(|(_, value)| value.trim())
+}
+
+/// What has come of an answer and was not yet looked at.
+struct Input<'a> {
+    stream: &'a mut TcpStream,
+    bytes: Vec<u8>,
+}
+
+impl Input<'_> {
+    /// Everything up to `end` and with it.
+    fn through(&mut self, end: &[u8]) -> Result<Vec<u8>> {
+        loop {
+            let found = self.bytes.windows(end.len()).position(|some| some == end);
+            if let Some(at) = found {
+                return self.exactly(at + end.len());
+            }
+            self.read()?;
+        }
+    }
+
+    fn exactly(&mut self, length: usize) -> Result<Vec<u8>> {
+        while self.bytes.len() < length {
+            self.read()?;
+        }
+        let rest = self.bytes.split_off(length);
+        Ok(std::mem::replace(&mut self.bytes, rest))
+    }
+
+    fn read(&mut self) -> Result<()> {
+        let mut buffer = [0; 16 * 1024];
+        match self.stream.read(&mut buffer)? {
+            0 => Err(format!("closed after {} bytes of an answer", self.bytes.len()).into()),
+            n => {
+                self.bytes.extend_from_slice(&buffer[..n]);
+                Ok(())
+            }
+        }
+    }
 }

@@ -1,11 +1,14 @@
 //! The load rows: rounds in which every contender meets every load, in an order that rotates.
 
-use crate::contender::{Contender, Instance};
-use crate::options::{Load, Options};
+use crate::contender::{Contender, Instance, Setup};
+use crate::options::Options;
+use crate::row::{Load, Row};
 use crate::upstream::Upstream;
+use crate::verify::{self, Verified};
 use crate::wrk::{Figures, Wrk};
 use crate::{Result, proc};
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 use std::time::Duration;
 
@@ -19,11 +22,21 @@ pub(crate) struct Sample {
     pub(crate) wrk: Figures,
 }
 
+/// The samples of a cell, one per round.
+#[derive(Debug)]
+pub(crate) struct Series {
+    pub(crate) verified: Verified,
+    pub(crate) samples: Vec<Sample>,
+}
+
 /// A load with its access log off or on, and a contender by its index.
 pub(crate) type Cell = (Load, bool, usize);
 
-/// The samples of each cell, one per round; or why there are none.
-pub(crate) type Results = HashMap<Cell, std::result::Result<Vec<Sample>, String>>;
+/// The series of each cell; or why there is none.
+pub(crate) type Results = HashMap<Cell, std::result::Result<Series, String>>;
+
+/// Who runs, by its index and its log.
+type Instances = HashMap<(usize, bool), Instance>;
 
 /// All contenders run throughout; those that are not asked anything sleep.
 pub(crate) fn measure(
@@ -33,34 +46,20 @@ pub(crate) fn measure(
     dir: &Path,
 ) -> Result<Results> {
     let wrk = Wrk::new(options, dir)?;
-    let mut instances = HashMap::new();
-    for &log in &options.logs {
-        for (index, contender) in contenders.iter().enumerate() {
-            if contender.can_log(log) {
-                let instance = contender.start(upstream.port, log, dir)?;
-                warm_up(options, &wrk, &instance);
-                instances.insert((index, log), instance);
-            }
-        }
-    }
-    let mut results = Results::new();
+    let cells = turns(options, contenders, 0);
+    let instances = start(&cells, contenders, upstream, dir)?;
+    let prepared = |cell: Cell| noted(prepare(&wrk, &instances, cell), contenders, cell);
+    let mut results: Results = cells.iter().map(|&cell| (cell, prepared(cell))).collect();
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
-        for (load, log, index) in turns(options, contenders.len(), round) {
-            let Some(instance) = instances.get(&(index, log)) else {
+        for cell in turns(options, contenders, round) {
+            // One failure spoils the cell for good.
+            let Some(Ok(series)) = results.get_mut(&cell) else {
                 continue;
             };
-            let cell = results
-                .entry((load, log, index))
-                .or_insert_with(|| Ok(Vec::new()));
-            // One failure spoils the cell for good.
-            let Ok(samples) = cell else { continue };
-            match sample(&wrk, instance, load, log, options.seconds) {
-                Ok(sample) => samples.push(sample),
-                Err(error) => {
-                    eprintln!("FAILED: {}, {load:?}: {error}", contenders[index].name);
-                    *cell = Err(error.to_string());
-                }
+            match sample(&wrk, &instances, cell, series.verified, options.seconds) {
+                Ok(sample) => series.samples.push(sample),
+                Err(error) => drop(results.insert(cell, noted(Err(error), contenders, cell))),
             }
         }
     }
@@ -68,32 +67,77 @@ pub(crate) fn measure(
 }
 
 /// The cells of one round: those to be compared next to each other, and another one first in each round.
-fn turns(options: &Options, contenders: usize, round: usize) -> Vec<Cell> {
+fn turns(options: &Options, contenders: &[Contender], round: usize) -> Vec<Cell> {
+    let count = contenders.len();
     let mut turns = Vec::new();
     for load in options.loads() {
-        for &log in &options.logs {
-            turns.extend((0..contenders).map(|turn| (load, log, (round + turn) % contenders)));
+        for &log in options.logs_of(load) {
+            turns.extend((0..count).map(|turn| (load, log, (round + turn) % count)));
         }
     }
+    turns.retain(|(load, log, index)| {
+        contenders[*index].takes_part(Row::Load(*load)) && contenders[*index].can_log(*log)
+    });
     turns
 }
 
-/// Pools, caches and page tables filled by every load, uncounted; a failure here shows again when it counts.
-fn warm_up(options: &Options, wrk: &Wrk, instance: &Instance) {
-    for load in options.loads() {
-        let _ = wrk.run(instance.port, load, 1);
+/// Whoever has a cell, ready for all of its cells.
+fn start(
+    cells: &[Cell],
+    contenders: &[Contender],
+    upstream: &Upstream,
+    dir: &Path,
+) -> Result<Instances> {
+    let content = cells.iter().any(|(load, ..)| !load.is_logged());
+    let mut instances = Instances::new();
+    for &(_, log, index) in cells {
+        if let Entry::Vacant(missing) = instances.entry((index, log)) {
+            let setup = Setup { log, content };
+            missing.insert(contenders[index].start(upstream, setup, dir)?);
+        }
     }
+    Ok(instances)
 }
 
-fn sample(wrk: &Wrk, instance: &Instance, load: Load, log: bool, seconds: u64) -> Result<Sample> {
-    let process = &instance.process;
+/// The answer looked at; then pools, caches and page tables filled, uncounted: a failure there shows again when it
+/// counts.
+fn prepare(wrk: &Wrk, instances: &Instances, (load, log, index): Cell) -> Result<Series> {
+    let port = instances[&(index, log)].port;
+    let verified = verify::load(port, load)?;
+    let _ = wrk.run(port, load, verified, 1);
+    Ok(Series {
+        verified,
+        samples: Vec::new(),
+    })
+}
+
+/// A failure is said at once, and kept for the report.
+fn noted(
+    series: Result<Series>,
+    contenders: &[Contender],
+    (load, _, index): Cell,
+) -> std::result::Result<Series, String> {
+    series.map_err(|error| {
+        eprintln!("FAILED: {}, {load:?}: {error}", contenders[index].name);
+        error.to_string()
+    })
+}
+
+fn sample(
+    wrk: &Wrk,
+    instances: &Instances,
+    (load, log, index): Cell,
+    verified: Verified,
+    seconds: u64,
+) -> Result<Sample> {
+    let Instance { port, process } = &instances[&(index, log)];
     let (before, written) = (proc::cpu(process.pid()), process.written());
-    let wrk = wrk.run(instance.port, load, seconds)?;
+    let wrk = wrk.run(*port, load, verified, seconds)?;
     std::thread::sleep(REST);
     let cpu_ns = proc::cpu(process.pid()).since(&before);
     has_logged(log, process.written() - written, wrk.requests)?;
     Ok(Sample {
-        cpu_us: cpu_ns as f64 / 1e3 / wrk.requests as f64,
+        cpu_us: cpu_ns as f64 / 1e3 / wrk.answers,
         wrk,
     })
 }

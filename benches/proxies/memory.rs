@@ -1,9 +1,10 @@
 //! The memory row: a fresh proxy, and the same one with many idle connections.
 
-use crate::contender::{Contender, Instance};
+use crate::contender::{Contender, Instance, Setup};
 use crate::options::Options;
+use crate::row::Row;
 use crate::upstream::Upstream;
-use crate::{Result, http, port, proc};
+use crate::{Result, http, port, proc, verify};
 use socket2::{Domain, Socket, Type};
 use std::io::{ErrorKind, Read};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -26,10 +27,15 @@ pub(crate) fn measure(
 ) -> Vec<(String, Result<Memory>)> {
     contenders
         .iter()
+        .filter(|contender| contender.takes_part(Row::Memory))
         .map(|contender| {
             eprintln!("memory of {}", contender.name);
+            let setup = Setup {
+                log: contender.can_log(true),
+                content: false,
+            };
             let memory = contender
-                .start(upstream.port, contender.can_log(true), dir)
+                .start(upstream, setup, dir)
                 .and_then(|instance| sample(options, &instance));
             (contender.name.clone(), memory)
         })
@@ -37,6 +43,7 @@ pub(crate) fn measure(
 }
 
 fn sample(options: &Options, instance: &Instance) -> Result<Memory> {
+    verify::proxy(instance.port)?;
     let settle = Duration::from_secs(options.settle);
     std::thread::sleep(settle);
     let fresh = proc::pss(instance.process.pid())?;

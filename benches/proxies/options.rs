@@ -1,25 +1,8 @@
 //! The command line.
 
 use crate::Result;
+use crate::row::{Load, Row};
 use std::path::PathBuf;
-use std::str::FromStr;
-
-/// What is measured.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Row {
-    Load(Load),
-    Memory,
-    Start,
-}
-
-/// A kind of load.
-#[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
-pub(crate) enum Load {
-    OneKib,
-    HundredKib,
-    NewConnection,
-    Post,
-}
 
 /// Everything the command line decides.
 #[derive(Debug)]
@@ -44,7 +27,7 @@ impl Default for Options {
         Self {
             rounds: 10,
             seconds: 2,
-            rows: Row::ALL.to_vec(),
+            rows: Row::all(),
             logs: vec![false, true],
             only: Vec::new(),
             also: Vec::new(),
@@ -76,7 +59,7 @@ impl Options {
         match name {
             "--rounds" => self.rounds = at_least_one(name, value)?,
             "--seconds" => self.seconds = at_least_one(name, value)? as u64,
-            "--rows" => self.rows = value.split(',').map(Row::from_str).collect::<Result<_>>()?,
+            "--rows" => self.rows = Row::listed(value)?,
             "--log" => self.logs = logs(value)?,
             "--only" => self.only = value.split(',').map(str::to_owned).collect(),
             "--also" => self.also.push(also(value)?),
@@ -94,39 +77,14 @@ impl Options {
     pub(crate) fn loads(&self) -> impl Iterator<Item = Load> {
         self.rows.iter().filter_map(|row| row.load())
     }
-}
 
-impl Row {
-    const ALL: [Self; 6] = [
-        Self::Load(Load::OneKib),
-        Self::Load(Load::HundredKib),
-        Self::Load(Load::NewConnection),
-        Self::Load(Load::Post),
-        Self::Memory,
-        Self::Start,
-    ];
-
-    pub(crate) fn load(self) -> Option<Load> {
-        match self {
-            Self::Load(load) => Some(load),
-            Self::Memory | Self::Start => None,
+    /// How a load row is to be measured: rows that are not about the log are measured once.
+    pub(crate) fn logs_of(&self, load: Load) -> &[bool] {
+        if load.is_logged() {
+            &self.logs
+        } else {
+            &self.logs[..1]
         }
-    }
-}
-
-impl FromStr for Row {
-    type Err = Box<dyn std::error::Error>;
-
-    fn from_str(name: &str) -> Result<Self> {
-        Ok(match name {
-            "1k" => Self::Load(Load::OneKib),
-            "100k" => Self::Load(Load::HundredKib),
-            "close" => Self::Load(Load::NewConnection),
-            "post" => Self::Load(Load::Post),
-            "memory" => Self::Memory,
-            "start" => Self::Start,
-            _ => return Err(format!("no row {name}: 1k, 100k, close, post, memory, start").into()),
-        })
     }
 }
 

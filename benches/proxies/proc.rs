@@ -80,13 +80,34 @@ pub(crate) fn pss(pid: u32) -> Result<u64> {
     let mut total = 0;
     for one in proxy(pid) {
         let rollup = fs::read_to_string(format!("/proc/{}/smaps_rollup", one.pid))?;
-        total += rollup
-            .lines()
-            .find_map(|line| line.strip_prefix("Pss:"))
-            .and_then(|value| value.split_whitespace().next()?.parse::<u64>().ok())
-            .ok_or("smaps_rollup names no Pss")?;
+        total += kilobytes(&rollup, "Pss:").ok_or("smaps_rollup names no Pss")?;
     }
     Ok(total)
+}
+
+/// Kilobytes in memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Resident {
+    pub(crate) now: u64,
+    /// The most there ever were.
+    pub(crate) peak: u64,
+}
+
+/// The resident sets of the proxy with this root process, pages that are shared between processes counted in each.
+pub(crate) fn resident(pid: u32) -> Result<Resident> {
+    let mut total = Resident { now: 0, peak: 0 };
+    for one in proxy(pid) {
+        let status = fs::read_to_string(format!("/proc/{}/status", one.pid))?;
+        total.now += kilobytes(&status, "VmRSS:").ok_or("status names no VmRSS")?;
+        total.peak += kilobytes(&status, "VmHWM:").ok_or("status names no VmHWM")?;
+    }
+    Ok(total)
+}
+
+/// The number in the line that begins with `name`.
+fn kilobytes(text: &str, name: &str) -> Option<u64> {
+    let value = text.lines().find_map(|line| line.strip_prefix(name))?;
+    value.split_whitespace().next()?.parse().ok()
 }
 
 /// The limit of open files for us and whom we start, raised to what HAProxy wants for 10,000 connections; the hard one

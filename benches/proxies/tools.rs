@@ -15,31 +15,27 @@ static SCRATCH: Mutex<Option<PathBuf>> = Mutex::new(None);
 
 /// Installs what is missing, or says what is. The app is always nginx.
 pub(crate) fn install(contenders: &[Contender]) -> Result<()> {
-    let mut wanted = vec!["nginx", "wrk"];
-    wanted.extend(
-        contenders
-            .iter()
-            .filter_map(Contender::package)
-            .filter(|name| *name != "nginx"),
-    );
-    wanted.retain(|name| find(name).is_none());
+    let mut wanted = vec![("nginx", "nginx"), ("wrk", "wrk")];
+    wanted.extend(contenders.iter().filter_map(Contender::program));
+    wanted.retain(|(program, _)| find(program).is_none());
     if wanted.is_empty() {
         return Ok(());
     }
+    let packages: Vec<&str> = wanted.iter().map(|(_, package)| *package).collect();
     if !is_root() || find("apt-get").is_none() {
-        return Err(format!("please install {}", wanted.join(", ")).into());
+        return Err(format!("please install {}", packages.join(", ")).into());
     }
-    eprintln!("installing {}", wanted.join(", "));
+    eprintln!("installing {}", packages.join(", "));
     // Lists may be absent, as in every container image, or stale; then the second attempt finds the packages.
-    apt_get(&wanted).or_else(|_| {
+    apt_get(&packages).or_else(|_| {
         output_within(
             Command::new("apt-get").arg("update"),
             Duration::from_secs(300),
         )?;
-        apt_get(&wanted)
+        apt_get(&packages)
     })?;
-    match wanted.iter().find(|name| find(name).is_none()) {
-        Some(name) => Err(format!("{name} is still missing after its installation").into()),
+    match wanted.iter().find(|(program, _)| find(program).is_none()) {
+        Some((name, _)) => Err(format!("{name} is still missing after its installation").into()),
         None => Ok(()),
     }
 }
@@ -73,10 +69,11 @@ pub(crate) fn describe_machine() -> String {
     let kernel = fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!(
-        "Linux {}, {cores} cores, {}, {}.",
+        "Linux {}, {cores} cores, {}, {}, {}.",
         kernel.trim(),
         version("nginx", "nginx -v 2>&1"),
         version("haproxy", "haproxy -v"),
+        version("varnish", "varnishd -V 2>&1 | tr -d '()'"),
     )
 }
 

@@ -1,6 +1,61 @@
-//! Bytes remembered: a shared cache by RFC 9111, for all cores; knows no bodies and no handlers.
+//! Responses remembered: a shared cache by RFC 9111, for all cores; knows no bodies on their way and no handlers.
+//!
+//! The caching layer comes in with a request's head and asks [`Cache::find`]; with the head of an answer, and asks [`judge`];
+//! and with a whole body, for [`Cache::put`]. Everything that decides is pure; what is shared is the store, the table of what
+//! is [`Known`] and the [`Flight`]s, none of them behind a lock that all requests take.
 
-use std::sync::Arc;
+mod asked;
+mod control;
+mod directive;
+mod flight;
+mod key;
+mod keys;
+mod known;
+mod reuse;
+mod storable;
+mod store;
+mod stored;
+mod targeted;
+mod terms;
+mod update;
+mod vary;
+
+use std::{
+    hash::BuildHasher,
+    sync::{
+        Arc,
+        atomic::{AtomicU32, AtomicU64, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use quick_cache::DefaultHashBuilder;
+
+pub use self::{
+    asked::Asked,
+    control::Control,
+    flight::{Flight, Landing, Lead},
+    key::{Steering, Target},
+    keys::Keys,
+    known::Known,
+    reuse::{Reuse, decide, serves_error, serves_outage},
+    storable::{Question, Unstorable, judge},
+    stored::Stored,
+    targeted::CDN_CACHE_CONTROL,
+    terms::{Terms, Times},
+    update::{confirms, refresh},
+    vary::add as add_vary,
+};
+use self::{
+    flight::Flights,
+    known::Knowledge,
+    store::{Slot, Store, Variants},
+    vary::Names,
+};
+
+/// How many counters tell invalidations apart.
+const EPOCHS: usize = 256;
 
 /// What the cache was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -15,16 +70,249 @@ pub struct Settings {
 
 /// A handle on the cache, one for all cores.
 #[derive(Clone, Debug)]
-pub struct Cache(Arc<Settings>);
+pub struct Cache(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    settings: Settings,
+    store: Store,
+    known: Knowledge,
+    flights: Arc<Flights>,
+    hasher: DefaultHashBuilder,
+    /// How often something under keys with this hash was invalidated.
+    epochs: [AtomicU32; EPOCHS],
+    next_id: AtomicU64,
+}
+
+/// What is stored for a request.
+#[derive(Clone, Debug)]
+pub enum Found {
+    /// Nothing.
+    Nothing,
+    /// Other variants only.
+    NoVariant,
+    /// This.
+    Stored(Arc<Stored>),
+}
+
+/// Where a response on its way will be put.
+#[derive(Debug)]
+pub struct Place {
+    key: Box<[u8]>,
+    hash: u64,
+    epoch: u32,
+}
+
+impl Place {
+    /// The key.
+    pub fn key(&self) -> &[u8] {
+        &self.key
+    }
+}
 
 impl Cache {
     /// An empty cache.
     pub fn new(settings: Settings) -> Self {
-        Self(Arc::new(settings))
+        Self(Arc::new(Shared {
+            settings,
+            store: Store::new(&settings),
+            known: Knowledge::new(),
+            flights: Flights::new(),
+            hasher: DefaultHashBuilder::default(),
+            epochs: std::array::from_fn(|_| AtomicU32::new(0)),
+            next_id: AtomicU64::new(1),
+        }))
     }
 
     /// What it was told.
     pub fn settings(&self) -> &Settings {
-        &self.0
+        &self.0.settings
     }
+
+    /// Makes the keys of a request to `target`, whose headers are `request`; `links` says that some belong to the key.
+    pub fn write_keys(
+        &self,
+        target: &Target<'_>,
+        request: &HeaderMap,
+        links: bool,
+        keys: &mut Keys,
+    ) {
+        keys.variant.clear();
+        key::write(target, request, links, &mut keys.primary);
+        keys.hash = self.0.hasher.hash_one(&keys.primary[..]);
+        keys.epoch = self.epoch(keys.hash).load(Ordering::Acquire);
+    }
+
+    /// What is stored under `keys` for a request with these headers; the key of its variant is among them afterwards.
+    pub fn find(&self, keys: &mut Keys, request: &HeaderMap) -> Found {
+        keys.variant.clear();
+        let variants = match self.0.store.get(&keys.primary) {
+            None | Some(Slot::Coded(_)) => return Found::Nothing,
+            Some(Slot::Stored(stored)) => return Found::Stored(stored),
+            Some(Slot::Variants(variants)) => variants,
+        };
+        variants.write_key(request, &mut keys.variant);
+        match self.0.store.get(&keys.variant) {
+            Some(Slot::Stored(stored)) => Found::Stored(stored),
+            _ => Found::NoVariant,
+        }
+    }
+
+    /// The place for a response with these headers to a request with those; from here on variants are told apart by what both
+    /// it and its predecessors vary with (RFC 9111 section 4.1).
+    ///
+    /// # Errors
+    /// When it varies and the request's headers are not at hand, or when it varies with too much.
+    pub fn place(
+        &self,
+        keys: &Keys,
+        request: Option<&HeaderMap>,
+        response: &HeaderMap,
+    ) -> Result<Place, Unstorable> {
+        let place = |key: &[u8]| Place {
+            key: key.into(),
+            hash: keys.hash,
+            epoch: keys.epoch,
+        };
+        let names = Names::of(response).ok_or(Unstorable::Vary)?;
+        let known = match self.0.store.get(&keys.primary) {
+            Some(Slot::Variants(variants)) => Some(variants),
+            _ if names.is_empty() => return Ok(place(&keys.primary)),
+            _ => None,
+        };
+        let request = request.ok_or(Unstorable::Unprepared)?;
+        let variants = self.widen(&keys.primary, known, &names)?;
+        let mut key = Vec::new();
+        variants.write_key(request, &mut key);
+        Ok(place(&key))
+    }
+
+    /// How variants are told apart once one more varies with `names`.
+    fn widen(
+        &self,
+        primary: &[u8],
+        known: Option<Arc<Variants>>,
+        names: &Names,
+    ) -> Result<Arc<Variants>, Unstorable> {
+        let names = match known {
+            None => names.clone(),
+            Some(known) => match known.names.with(names) {
+                Some(all) if all == known.names => return Ok(known),
+                all => all.ok_or(Unstorable::Vary)?,
+            },
+        };
+        let id = self.next_id();
+        let variants = Arc::new(Variants { names, id });
+        self.0
+            .store
+            .put(primary.into(), Slot::Variants(variants.clone()));
+        Ok(variants)
+    }
+
+    /// Where what `keys` found is.
+    pub fn place_of(&self, keys: &Keys) -> Place {
+        Place {
+            key: keys.current().into(),
+            hash: keys.hash,
+            epoch: keys.epoch,
+        }
+    }
+
+    /// Stores a response, unless its URI was invalidated since it was asked for (RFC 9111 section 4.4).
+    pub fn put(&self, place: &Place, stored: Arc<Stored>) {
+        if self.epoch(place.hash).load(Ordering::Acquire) == place.epoch {
+            self.0.store.put(place.key.clone(), Slot::Stored(stored));
+        }
+    }
+
+    /// Forgets everything under this URI, and what is on its way there.
+    pub fn invalidate(&self, keys: &Keys) {
+        self.epoch(keys.hash).fetch_add(1, Ordering::AcqRel);
+        if self.0.store.contains(&keys.primary) {
+            self.0.store.remove(&keys.primary);
+        }
+    }
+
+    /// Forgets what `keys` found.
+    pub fn forget(&self, keys: &Keys) {
+        self.0.store.remove(keys.current());
+    }
+
+    /// Whether a body of this length may be stored.
+    pub fn takes(&self, length: u64) -> bool {
+        length <= self.0.settings.max_item_size && self.0.store.has_room_for(length)
+    }
+
+    /// What was last seen of a URI.
+    pub fn known(&self, keys: &Keys) -> Known {
+        self.0.known.of(keys.hash)
+    }
+
+    /// Remembers whether the answer of a URI could be stored.
+    pub fn learn(&self, keys: &Keys, storable: bool) {
+        self.0.known.learn(keys.hash, storable);
+    }
+
+    /// Who is on the way with what `keys` look for.
+    pub fn flight(&self, keys: &Keys) -> Option<Arc<Flight>> {
+        self.0.flights.find(keys.hash, keys.current())
+    }
+
+    /// Says that one is on the way with what `keys` look for; none if somebody is already.
+    pub fn lead(&self, keys: &Keys) -> Option<Lead> {
+        self.0.flights.begin(keys.hash, keys.current())
+    }
+
+    /// The same, for what will be put there.
+    pub fn lead_to(&self, place: &Place) -> Option<Lead> {
+        self.0.flights.begin(place.hash, &place.key)
+    }
+
+    /// A name that nothing else has.
+    pub fn next_id(&self) -> u64 {
+        self.0.next_id.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// What was made of a stored body, by the name of the coding.
+    pub fn coded(&self, content: u64, coding: &str) -> Option<Bytes> {
+        match self.0.store.get(&coded_key(content, coding)) {
+            Some(Slot::Coded(body)) => Some(body),
+            _ => None,
+        }
+    }
+
+    /// Stores what was made of a stored body.
+    pub fn put_coded(&self, content: u64, coding: &str, body: Bytes) {
+        self.0
+            .store
+            .put(coded_key(content, coding).into(), Slot::Coded(body));
+    }
+
+    fn epoch(&self, hash: u64) -> &AtomicU32 {
+        &self.0.epochs[hash as usize % EPOCHS]
+    }
+}
+
+impl Stored {
+    /// A response as it is stored: `headers` without what belongs to one exchange or was not to be kept.
+    pub fn of(
+        cache: &Cache,
+        status: StatusCode,
+        headers: &HeaderMap,
+        body: Bytes,
+        terms: Terms,
+    ) -> Self {
+        Self::new(cache.next_id(), status, headers, body, terms)
+    }
+}
+
+/// No URI's key begins so.
+fn coded_key(content: u64, coding: &str) -> [u8; 16] {
+    let mut key = [0; 16];
+    key[..4].copy_from_slice(b"\0as ");
+    let name = coding.as_bytes();
+    let length = name.len().min(4);
+    key[4..4 + length].copy_from_slice(&name[..length]);
+    key[8..].copy_from_slice(&content.to_ne_bytes());
+    key
 }

@@ -8,11 +8,26 @@ use std::{
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
 
-use super::request::{Refusal, RequestBody};
-use crate::http1::ResponseBody;
+use super::{
+    encoded::Encoded,
+    request::{Refusal, RequestBody},
+};
+use crate::{
+    coding::Encoder,
+    files::Pieces,
+    http1::{self, ResponseBody},
+};
 
 /// Why a body ends before its end.
-pub type BodyError = crate::http1::BodyError<Refusal>;
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// What the app sends ended.
+    #[error(transparent)]
+    App(#[from] http1::BodyError<Refusal>),
+    /// The file became shorter while it was sent, or cannot be read.
+    #[error("the file cannot be read to its end")]
+    File,
+}
 
 /// What is sent to the client after the head.
 #[derive(Debug)]
@@ -29,8 +44,34 @@ pub struct Body {
 enum Source {
     Empty,
     Bytes(Bytes),
+    /// One behind the other.
+    Pieces(std::vec::IntoIter<Bytes>),
     /// Streamed from the app as it sends; boxed, since it carries the whole exchange.
     App(Box<ResponseBody<RequestBody>>),
+    /// A file, or parts of it; boxed, to be no larger than the others.
+    File(Box<Pieces>),
+    /// Another body, encoded as it passes.
+    Encoded(Box<Encoded>),
+    /// Another, and who sees it pass by.
+    Teed(Box<Teed>),
+}
+
+/// A source that somebody looks at.
+#[derive(Debug)]
+struct Teed {
+    source: Source,
+    /// Until it has ended.
+    tee: Option<Box<dyn Tee>>,
+}
+
+/// Sees a body pass by on its way to the client.
+pub trait Tee: std::fmt::Debug {
+    /// The next piece.
+    fn data(&mut self, piece: &Bytes);
+    /// Nothing more follows: that was all of it, or it has failed.
+    fn ended(self: Box<Self>, whole: bool);
+    /// The client takes nothing more; `rest` still could be read.
+    fn left(self: Box<Self>, rest: Body);
 }
 
 /// How a body came to its end.
@@ -61,6 +102,92 @@ impl Body {
         Self::of(Source::App(body))
     }
 
+    /// A file, or parts of it.
+    pub fn file(pieces: Pieces) -> Self {
+        match pieces.left() {
+            0 => Self::empty(),
+            _ => Self::of(Source::File(Box::new(pieces))),
+        }
+    }
+
+    /// How many bytes are left, if they come from a file.
+    pub fn file_length(&self) -> Option<u64> {
+        match &self.source {
+            Source::File(pieces) => Some(pieces.left()),
+            Source::Empty
+            | Source::Bytes(_)
+            | Source::Pieces(_)
+            | Source::App(_)
+            | Source::Encoded(_)
+            | Source::Teed(_) => None,
+        }
+    }
+
+    /// Lets the bytes of a file be read: for whoever looks at them on their way.
+    pub fn read_through(&mut self) {
+        if let Source::File(pieces) = &mut self.source {
+            pieces.read_through();
+        }
+    }
+
+    /// This body, encoded as it passes; nobody knows how long it will be.
+    pub fn encoded(mut self, encoder: Encoder) -> Self {
+        self.read_through();
+        Self::of(Source::Encoded(Box::new(Encoded::new(self, encoder))))
+    }
+
+    /// How many bytes are left, where that is known.
+    pub fn length(&self) -> Option<u64> {
+        http_body::Body::size_hint(self).exact()
+    }
+
+    /// All of it, if it is in memory and not longer than `most` bytes.
+    ///
+    /// # Errors
+    /// The body as it was, if it is not.
+    pub fn into_whole(mut self, most: usize) -> Result<Bytes, Self> {
+        match &mut self.source {
+            Source::Bytes(bytes) if bytes.len() <= most => {
+                let bytes = std::mem::take(bytes);
+                self.source = Source::Empty;
+                self.sent += bytes.len() as u64;
+                self.end(End::Whole);
+                Ok(bytes)
+            }
+            _ => Err(self),
+        }
+    }
+
+    /// These pieces, in their order.
+    pub fn pieces(pieces: Vec<Bytes>) -> Self {
+        Self::of(Source::Pieces(pieces.into_iter()))
+    }
+
+    /// Lets `tee` see this body pass by.
+    pub fn tee(&mut self, tee: Box<dyn Tee>) {
+        let source = std::mem::replace(&mut self.source, Source::Empty);
+        let tee = Some(tee);
+        self.source = Source::Teed(Box::new(Teed { source, tee }));
+    }
+
+    /// All of it, where that is in memory already.
+    pub fn whole(&self) -> Option<Bytes> {
+        match &self.source {
+            Source::Empty => Some(Bytes::new()),
+            Source::Bytes(bytes) => Some(bytes.clone()),
+            Source::Pieces(_)
+            | Source::App(_)
+            | Source::File(_)
+            | Source::Encoded(_)
+            | Source::Teed(_) => None,
+        }
+    }
+
+    /// Whether its end is told by more than the end of the app's connection, which may come too early.
+    pub fn is_framed(&self) -> bool {
+        self.source.is_framed()
+    }
+
     /// Tells `ended` when this body ends.
     pub fn on_end(&mut self, ended: Box<dyn Ended>) {
         self.ended = Some(ended);
@@ -80,20 +207,91 @@ impl Body {
             ended.ended(self.sent, end);
         }
     }
+}
 
-    fn poll_source(
-        &mut self,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
-        match &mut self.source {
-            Source::Empty => Poll::Ready(None),
-            Source::Bytes(bytes) => {
+impl Source {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        match self {
+            Self::Empty => Poll::Ready(None),
+            Self::Bytes(bytes) => {
                 let bytes = std::mem::take(bytes);
-                self.source = Source::Empty;
+                *self = Self::Empty;
                 Poll::Ready(Some(Ok(Frame::data(bytes))))
             }
-            Source::App(body) => body.poll_frame(cx),
+            Self::App(body) => body
+                .poll_frame(cx)
+                .map(|frame| frame.map(|frame| frame.map_err(BodyError::App))),
+            Self::File(pieces) => pieces.poll_piece(cx).map(|piece| {
+                piece.map(|piece| match piece {
+                    Ok(bytes) => Ok(Frame::data(bytes)),
+                    Err(error) => {
+                        tracing::debug!(%error, "a file cannot be read to its end");
+                        Err(BodyError::File)
+                    }
+                })
+            }),
+            Self::Encoded(body) => body.poll_frame(cx),
+            Self::Pieces(pieces) => Poll::Ready(pieces.next().map(|piece| Ok(Frame::data(piece)))),
+            Self::Teed(teed) => teed.poll(cx),
         }
+    }
+
+    fn is_end(&self) -> bool {
+        match self {
+            Self::Empty => true,
+            Self::Bytes(_) => false,
+            Self::Pieces(pieces) => pieces.as_slice().is_empty(),
+            Self::App(body) => body.is_end_stream(),
+            Self::File(pieces) => pieces.left() == 0,
+            Self::Encoded(body) => body.is_end_stream(),
+            Self::Teed(teed) => teed.source.is_end(),
+        }
+    }
+
+    fn is_framed(&self) -> bool {
+        match self {
+            Self::Empty | Self::Bytes(_) | Self::Pieces(_) => true,
+            Self::App(body) => body.is_framed(),
+            Self::File(_) => true,
+            Self::Encoded(body) => body.is_framed(),
+            Self::Teed(teed) => teed.source.is_framed(),
+        }
+    }
+
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Empty => Some(0),
+            Self::Bytes(bytes) => Some(bytes.len() as u64),
+            Self::Pieces(pieces) => Some(
+                pieces
+                    .as_slice()
+                    .iter()
+                    .map(|piece| piece.len() as u64)
+                    .sum(),
+            ),
+            Self::App(body) => body.length(),
+            Self::File(pieces) => Some(pieces.left()),
+            Self::Encoded(_) => None,
+            Self::Teed(teed) => teed.source.length(),
+        }
+    }
+}
+
+impl Teed {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
+        let frame = ready!(self.source.poll(cx));
+        if let (Some(Ok(frame)), Some(tee)) = (&frame, &mut self.tee)
+            && let Some(piece) = frame.data_ref()
+        {
+            tee.data(piece);
+        }
+        let failed = matches!(frame, Some(Err(_)));
+        if (failed || frame.is_none() || self.source.is_end())
+            && let Some(tee) = self.tee.take()
+        {
+            tee.ended(!failed);
+        }
+        Poll::Ready(frame)
     }
 }
 
@@ -123,7 +321,7 @@ impl http_body::Body for Body {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         let frame = match self.failed.take() {
             Some(error) => Some(Err(error)),
-            None => match ready!(self.poll_source(cx)) {
+            None => match ready!(self.source.poll(cx)) {
                 Some(Err(error)) => {
                     // hyper throws away what it has not sent when a body fails: it is to send that first, and ask again.
                     self.failed = Some(error);
@@ -147,29 +345,29 @@ impl http_body::Body for Body {
     }
 
     fn is_end_stream(&self) -> bool {
-        match &self.source {
-            Source::Empty => true,
-            Source::Bytes(_) => false,
-            Source::App(body) => body.is_end_stream(),
-        }
+        self.source.is_end()
     }
 
     fn size_hint(&self) -> SizeHint {
-        match &self.source {
-            Source::Empty => SizeHint::with_exact(0),
-            Source::Bytes(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Source::App(body) => body.length().map_or(SizeHint::new(), SizeHint::with_exact),
-        }
+        self.source
+            .length()
+            .map_or(SizeHint::new(), SizeHint::with_exact)
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let end = if http_body::Body::is_end_stream(self) {
-            End::Whole
-        } else {
-            End::Dropped
+        let end = match &self.source {
+            _ if http_body::Body::is_end_stream(self) => End::Whole,
+            Source::File(pieces) if pieces.is_cut() => End::Failed(BodyError::File),
+            _ => End::Dropped,
         };
         self.end(end);
+        if let Source::Teed(teed) = &mut self.source
+            && let Some(tee) = teed.tee.take()
+        {
+            let rest = std::mem::replace(&mut teed.source, Source::Empty);
+            tee.left(Self::of(rest));
+        }
     }
 }

@@ -29,9 +29,40 @@ pub enum Cause {
     UpstreamBadResponse,
     /// The app has exited.
     UpstreamGone,
+    /// The app named a file that is not there.
+    FileMissing,
+    /// The app named a file that is not to be sent: outside of its directory, or no regular file.
+    FileRefused,
+    /// A file could not be opened, or not be read to its end.
+    FileFailed,
+    /// The client wanted only what is in the cache.
+    NotCached,
 }
 
 impl Cause {
+    /// Whether it is that there is no app to answer: what is stored may be used in its place.
+    pub fn is_outage(self) -> bool {
+        match self {
+            Self::Booting
+            | Self::HoldFull
+            | Self::Draining
+            | Self::UpstreamRefused
+            | Self::UpstreamTimeout
+            | Self::UpstreamClosed
+            | Self::UpstreamBadResponse
+            | Self::UpstreamGone => true,
+            Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::BodyTimeout
+            | Self::ClientGone
+            | Self::HealthDraining
+            | Self::FileMissing
+            | Self::FileRefused
+            | Self::FileFailed
+            | Self::NotCached => false,
+        }
+    }
+
     /// The word that stands in the log.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -48,6 +79,10 @@ impl Cause {
             Self::UpstreamClosed => "upstream_closed",
             Self::UpstreamBadResponse => "upstream_bad_response",
             Self::UpstreamGone => "upstream_gone",
+            Self::FileMissing => "file_missing",
+            Self::FileRefused => "file_refused",
+            Self::FileFailed => "file_failed",
+            Self::NotCached => "not_cached",
         }
     }
 }

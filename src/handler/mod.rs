@@ -5,13 +5,15 @@
 
 mod body;
 mod cause;
+mod encoded;
 mod incoming;
 mod request;
 
 use std::future::Future;
 
-pub use body::{Body, BodyError, End, Ended};
+pub use body::{Body, BodyError, End, Ended, Tee};
 pub use cause::Cause;
+pub use encoded::DIGESTS;
 pub use incoming::{Incoming, StreamBody};
 pub use request::{
     Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,

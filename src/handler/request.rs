@@ -86,6 +86,10 @@ pub trait Downstream {
     fn interim(&self, status: http::StatusCode, headers: &HeaderMap);
     /// Whether the client has closed its half of the connection.
     fn gone(&self) -> bool;
+    /// Whether files may be left to sendfile(2): what stands in for them is known here.
+    fn sends_files(&self) -> bool {
+        false
+    }
     /// The body is waiting for the client's bytes: the read clock runs.
     fn body_waits(&self);
     /// Bytes of the body have arrived: the read clock stops.

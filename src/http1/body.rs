@@ -72,6 +72,11 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
         self.decoder.left()
     }
 
+    /// Whether its end is told by more than the end of the connection.
+    pub fn is_framed(&self) -> bool {
+        !matches!(self.decoder, Decoder::UntilClose)
+    }
+
     /// Whether nothing will follow.
     pub fn is_end_stream(&self) -> bool {
         self.decoder.is_done() && self.connection.is_none()

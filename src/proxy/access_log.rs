@@ -14,6 +14,7 @@ use tokio::task::spawn_local;
 
 use crate::{
     handler::{BodyError, Cause, End, Ended, Handler, Refusal, Request, Response},
+    http1::BodyError as Error,
     journal::{Line, Stdout, Timestamp},
 };
 
@@ -231,7 +232,9 @@ impl Ended for Entry {
         match end {
             End::Whole => {}
             End::Dropped if self.to_head => {}
-            End::Dropped | End::Failed(BodyError::Request(Refusal::Gone)) => self.client_gone(),
+            End::Dropped | End::Failed(BodyError::App(Error::Request(Refusal::Gone))) => {
+                self.client_gone();
+            }
             End::Failed(error) => self.cause = Some(cause(error)),
         }
         let Some(journal) = self.journal.take() else {
@@ -258,12 +261,15 @@ impl Drop for Entry {
 
 fn cause(error: BodyError) -> Cause {
     match error {
-        BodyError::Truncated => Cause::UpstreamClosed,
-        BodyError::Gone => Cause::UpstreamGone,
-        BodyError::Request(Refusal::TooLarge) => Cause::BodyTooLarge,
-        BodyError::Request(Refusal::TimedOut) => Cause::BodyTimeout,
-        BodyError::Request(Refusal::Broken) => Cause::BadRequest,
-        BodyError::Request(Refusal::Gone) => Cause::ClientGone,
+        BodyError::File => Cause::FileFailed,
+        BodyError::App(Error::Truncated) => Cause::UpstreamClosed,
+        BodyError::App(Error::Gone) => Cause::UpstreamGone,
+        BodyError::App(Error::Request(refusal)) => match refusal {
+            Refusal::TooLarge => Cause::BodyTooLarge,
+            Refusal::TimedOut => Cause::BodyTimeout,
+            Refusal::Broken => Cause::BadRequest,
+            Refusal::Gone => Cause::ClientGone,
+        },
     }
 }
 

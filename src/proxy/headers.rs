@@ -13,8 +13,8 @@ use crate::handler::Request;
 
 /// The client, and each proxy it came through.
 pub(super) const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(super) const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+pub(super) const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 const X_REQUEST_START: HeaderName = HeaderName::from_static("x-request-start");
 
 /// What the Host is called when an HTTP/1.0 client names none.
@@ -29,8 +29,13 @@ pub(super) struct Written {
     pub(super) upgrades: bool,
 }
 
-/// Writes the head of `request` as the app is to see it.
-pub(super) fn write(request: &Request, forward_headers: bool, out: &mut Vec<u8>) -> Written {
+/// Writes the head of `request` as the app is to see it, with the lines of `offer`.
+pub(super) fn write(
+    request: &Request,
+    forward_headers: bool,
+    offer: &[u8],
+    out: &mut Vec<u8>,
+) -> Written {
     let head = &request.head;
     let upgrade = request
         .upgrade
@@ -62,6 +67,7 @@ pub(super) fn write(request: &Request, forward_headers: bool, out: &mut Vec<u8>)
     forwarded(out, request, host, forward_headers);
     request_start(out, &head.headers);
     field(out, request_id::NAME.as_str(), request.id.as_bytes());
+    out.extend_from_slice(offer);
     if let Some(token) = upgrade {
         field(out, "connection", b"upgrade");
         field(out, "upgrade", token.as_bytes());
@@ -106,7 +112,7 @@ fn display(out: &mut Vec<u8>, value: impl Display) {
 }
 
 /// The target's authority replaces the Host (RFC 9112 section 3.2.2).
-fn host(head: &http::request::Parts) -> &[u8] {
+pub(super) fn host(head: &http::request::Parts) -> &[u8] {
     match (head.uri.authority(), head.headers.get(header::HOST)) {
         (Some(authority), _) => authority.as_str().as_bytes(),
         (None, Some(host)) => host.as_bytes(),
@@ -157,7 +163,9 @@ fn is_ours_in_place(name: &str) -> bool {
             | "x-forwarded-host"
             | "x-forwarded-proto"
             | "x-request-id"
-    )
+            | "x-sendfile"
+            | "x-sendfile-type"
+    ) || name.starts_with("x-accel-")
 }
 
 fn is_ours(dashed: &str) -> bool {
@@ -325,6 +333,14 @@ pub(super) fn strip_answer(headers: &mut HeaderMap) {
     }
 }
 
+/// Whether an answer is a stream of events, which ends when somebody leaves.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    headers.get(header::CONTENT_TYPE).is_some_and(|value| {
+        let value = value.as_bytes();
+        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use std::{net::SocketAddr, rc::Rc, time::Instant};
@@ -370,7 +386,7 @@ mod tests {
 
     fn written(request: &Request, keep: bool) -> Vec<u8> {
         let mut out = Vec::new();
-        write(request, keep, &mut out);
+        write(request, keep, b"", &mut out);
         out
     }
 
@@ -430,6 +446,11 @@ mod tests {
             "x-forwarded_proto",
             "transfer_encoding",
             "content_length",
+            "x-sendfile",
+            "x_sendfile-type",
+            "x-sendfile-type",
+            "x-accel-mapping",
+            "x_accel_redirect",
             "x-mine",
             "cookie",
             "accept",
@@ -487,7 +508,7 @@ mod tests {
             let request = with(&fields);
             let lines = lines(&written(&request, keep));
             for name in ["keep-alive", "proxy-connection", "proxy-authorization", "proxy-authenticate", "trailer",
-                "transfer-encoding", "http2-settings", "expect", "forwarded"] {
+                "transfer-encoding", "http2-settings", "expect", "forwarded", "x-sendfile", "x-sendfile-type", "x-accel-mapping"] {
                 prop_assert_eq!(values(&lines, name).len(), 0, "{}", name);
             }
             // What is ours stands there once, whatever the client and its Connection said.

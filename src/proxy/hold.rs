@@ -27,7 +27,7 @@ pub(super) async fn hold(
     }
     let booting = || Some(retry_after(page.answer(Cause::Booting, BOOTING)));
     // A person sees the page at once, and it may reload itself; a machine is better served by an answer.
-    if limit.is_zero() || (is_navigation(request) && page.page().is_some()) {
+    if limit.is_zero() || (is_navigation(request) && page.has_page()) {
         return booting();
     }
     let Some(_place) = app.hold(MOST) else {

@@ -3,31 +3,50 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> hold -> reverse proxy -> the app
+//! request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> caching ->
+//! hold -> reverse proxy -> the app
 //! ```
 
+mod accel;
 mod access_log;
 mod app;
+mod asked;
 mod bad_gateway;
 mod body_limit;
+mod caching;
+mod compression;
+mod digest;
+mod file_answer;
 mod headers;
 mod health;
 mod hold;
+mod page;
+mod percent;
 mod pool;
 mod probe;
+mod public_files;
 mod refuse;
 mod request_id;
 mod reverse_proxy;
+mod sendfile;
 mod tunnel;
 
-use std::{num::NonZeroU64, path::PathBuf, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, rc::Rc, time::Duration};
 
 pub use app::{App, AppState};
 pub use probe::Probe;
 
 use self::{
-    access_log::AccessLog, body_limit::BodyLimit, health::Health, refuse::Refuse,
-    request_id::RequestIds, reverse_proxy::ReverseProxy,
+    access_log::AccessLog,
+    body_limit::BodyLimit,
+    caching::Caching,
+    compression::{Compression, Policy},
+    health::Health,
+    public_files::PublicFiles,
+    refuse::Refuse,
+    request_id::RequestIds,
+    reverse_proxy::ReverseProxy,
+    sendfile::Sendfile,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
@@ -94,8 +113,18 @@ pub fn stack(
     stdout: Stdout,
     watch: Watch,
 ) -> impl Handler + use<> {
-    let _ = cache;
-    let path = ReverseProxy::new(settings, app, watch.clone());
+    let compression = settings.compression.as_ref().map(Policy::new).map(Rc::new);
+    let path = ReverseProxy::new(settings, app.clone(), watch.clone());
+    let path = Caching::new(
+        cache.clone(),
+        app,
+        watch.clone(),
+        settings.forward_headers,
+        path,
+    );
+    let path = Sendfile::new(&settings.files, path);
+    let path = PublicFiles::new(settings.files.public.as_deref(), path);
+    let path = Compression::new(compression, path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);

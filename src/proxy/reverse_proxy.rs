@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
 
 use super::{
-    App, Settings,
+    App, Settings, accel,
     bad_gateway::{BadGateway, closing, retry_after},
     body_limit::too_large,
     headers::{self, Written},
@@ -33,6 +33,8 @@ pub(super) struct ReverseProxy {
     page: BadGateway,
     watch: Watch,
     forward_headers: bool,
+    /// The fields that say how the app may name a file.
+    offer: Vec<u8>,
     connect_timeout: Option<Duration>,
     response_timeout: Option<Duration>,
     boot_hold: Duration,
@@ -72,6 +74,10 @@ impl ReverseProxy {
             page: BadGateway::new(settings.bad_gateway_page.clone()),
             watch,
             forward_headers: settings.forward_headers,
+            offer: match settings.files.x_sendfile {
+                true => accel::offer(&settings.files.accel),
+                false => Vec::new(),
+            },
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             boot_hold: settings.boot_hold_timeout,
@@ -84,7 +90,7 @@ impl ReverseProxy {
     async fn ask(&self, request: &mut Request) -> Result<Response, Failure> {
         let mut head = self.spare_heads.borrow_mut().pop().unwrap_or_default();
         head.clear();
-        let written = headers::write(request, self.forward_headers, &mut head);
+        let written = headers::write(request, self.forward_headers, &self.offer, &mut head);
         let mut fresh = false;
         loop {
             let kept = || self.pool.take(request.client.arrived);
@@ -171,7 +177,7 @@ impl ReverseProxy {
         match answer {
             Answer::Whole(head, bytes) => response(head, Body::from(bytes)),
             Answer::Streaming(head, mut body) => {
-                if is_event_stream(&head) {
+                if headers::is_event_stream(&head.headers) {
                     body.ends_at_the_relay();
                 }
                 let only_a_close_ends_it = body.length().is_none() && !request.client.knows_interim;
@@ -288,13 +294,6 @@ fn response(head: Head, body: Body) -> Response {
     *response.headers_mut() = head.headers;
     headers::strip_answer(response.headers_mut());
     response
-}
-
-fn is_event_stream(head: &Head) -> bool {
-    head.headers.get(header::CONTENT_TYPE).is_some_and(|value| {
-        let value = value.as_bytes();
-        value.len() >= 17 && value[..17].eq_ignore_ascii_case(b"text/event-stream")
-    })
 }
 
 /// Interim responses go on to clients that know them (RFC 9110 section 15.2); a 100 is between the client and us.

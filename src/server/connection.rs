@@ -298,9 +298,8 @@ impl<H: Handler + 'static> Connection<H> {
         clock: &mut Clock,
     ) -> (Stream, Bytes, Leave) {
         let (handler, state) = (self.core.handler.clone(), self.state.clone());
-        let secure = stream.is_secure();
         let service = service_fn(move |request| {
-            let (request, slot) = receive(&state, secure, request);
+            let (request, slot) = receive(&state, request);
             answer(handler.clone(), state.clone(), request, slot)
         });
         let io = TokioIo::new(Io::new(stream, ahead, self.state.clone()));
@@ -424,7 +423,6 @@ impl<H> Connection<H> {
 /// Not part of [`answer`]: what an async function holds while it waits is moved around for each request.
 fn receive(
     state: &Rc<State>,
-    secure: bool,
     request: hyper::Request<hyper::body::Incoming>,
 ) -> (Box<Request>, Option<UpgradeSlot>) {
     let (mut head, incoming) = request.into_parts();
@@ -442,7 +440,7 @@ fn receive(
     let client = Client {
         address: state.peer,
         arrived,
-        secure,
+        secure: state.secure.get(),
         knows_interim: head.version == Version::HTTP_11,
         connection: state.clone(),
     };

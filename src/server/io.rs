@@ -1,22 +1,36 @@
-//! The client's socket as hyper sees it: tells the state what moves, and slips interim responses in.
+//! The client's socket as hyper sees it: tells the state what moves, slips interim responses in, and leaves files to
+//! sendfile(2).
 
 use std::{
+    future::Future,
     io::{self, IoSlice},
-    pin::Pin,
+    os::fd::AsFd,
+    pin::{Pin, pin},
     rc::Rc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Buf, Bytes};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use socket2::SockRef;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
+    net::TcpStream,
+    task::yield_now,
+};
 
 use super::{state::State, stream::Stream};
+use crate::files::stand_in;
+
+/// How much of files is sent, in bytes, before the other connections of the core have their turn.
+const TURN: usize = 512 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Io {
     stream: Stream,
     /// Read before, by whoever had the socket then.
     ahead: Bytes,
+    /// Bytes of files since the others had their turn.
+    turn: usize,
     state: Rc<State>,
 }
 
@@ -25,6 +39,7 @@ impl Io {
         Self {
             stream,
             ahead,
+            turn: 0,
             state,
         }
     }
@@ -55,6 +70,47 @@ impl Io {
             }
         }
         Poll::Ready(Ok(()))
+    }
+
+    /// Writes `pieces`, of which those from `at` on stand in for files, as far as that is one system call.
+    fn poll_write_files(
+        &mut self,
+        cx: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+        at: usize,
+    ) -> Poll<io::Result<usize>> {
+        if self.turn >= TURN {
+            self.turn = 0;
+            // Its first poll only asks to be woken once the others, and what the kernel has to tell, have been seen to.
+            if pin!(yield_now()).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+        }
+        let Stream::Plain(tcp) = &self.stream else {
+            // Nothing stands in for files where they are encrypted: see `State`.
+            return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
+        };
+        loop {
+            match tcp.poll_write_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => return self.note(Poll::Pending),
+            }
+            let sent = tcp.try_io(Interest::WRITABLE, || match pieces.split_at(at) {
+                ([], files) => stand_in::send(&files[0], tcp.as_fd()),
+                // One packet with the beginning of the file.
+                (bytes, _) => send_more(tcp, bytes),
+            });
+            match sent {
+                Ok(sent) => {
+                    self.turn += sent;
+                    self.state.wrote();
+                    return Poll::Ready(Ok(sent));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.turn = 0,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.note(Poll::Ready(Err(error))),
+            }
+        }
     }
 
     fn note<T>(&self, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
@@ -96,13 +152,11 @@ impl AsyncRead for Io {
 
 impl AsyncWrite for Io {
     fn poll_write(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        ready!(self.poll_interim(cx))?;
-        let wrote = Pin::new(&mut self.stream).poll_write(cx, bytes);
-        self.note(wrote)
+        self.poll_write_vectored(cx, &[IoSlice::new(bytes)])
     }
 
     fn poll_write_vectored(
@@ -111,6 +165,9 @@ impl AsyncWrite for Io {
         pieces: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         ready!(self.poll_interim(cx))?;
+        if let Some(at) = pieces.iter().position(|piece| stand_in::is_one(piece)) {
+            return self.poll_write_files(cx, pieces, at);
+        }
         let wrote = match pieces {
             // One piece, one plain write: cheaper in the kernel than a vector of one.
             [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
@@ -139,4 +196,9 @@ impl AsyncWrite for Io {
     fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
         Poll::Ready(Ok(()))
     }
+}
+
+/// Sends bytes behind which more will follow at once (send(2)).
+fn send_more(stream: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
+    SockRef::from(stream).send_vectored_with_flags(pieces, libc::MSG_MORE | libc::MSG_NOSIGNAL)
 }

@@ -87,6 +87,8 @@ pub(super) struct State {
     accepted: Cell<Instant>,
     /// How long its first byte may take.
     first: Cell<Option<Duration>>,
+    /// Whether it is encrypted.
+    pub(super) secure: Cell<bool>,
     /// Whether rustls has decrypted more than was read.
     pub(super) unread: Cell<bool>,
     /// Whether a byte was ever read.
@@ -137,6 +139,7 @@ impl State {
             timeouts,
             accepted: Cell::new(accepted),
             first: Cell::new(timeouts.read),
+            secure: Cell::new(false),
             unread: Cell::new(false),
             touched: Cell::new(false),
             ended: Cell::new(false),
@@ -184,6 +187,7 @@ impl State {
 
     /// The handshake is done: from here on it is as if it were just accepted, and may send its first request.
     pub(super) fn encrypted(&self) {
+        self.secure.set(true);
         self.accepted.set(Instant::now());
         self.first.set(self.timeouts.read);
     }
@@ -505,6 +509,11 @@ impl Downstream for State {
 
     fn gone(&self) -> bool {
         self.ended.get()
+    }
+
+    /// One that speaks HTTP/1 over bare TCP: see `Io`.
+    fn sends_files(&self) -> bool {
+        !self.secure.get()
     }
 
     fn body_waits(&self) {

@@ -53,6 +53,12 @@ mod pid_1;
 // A real Puma.
 mod puma;
 
+// A real Rails app: assets, sessions, downloads, events.
+mod rails;
+
+// The cache under load: racing clients, little room, and never a wrong byte.
+mod cache_load;
+
 // Which fields pass, in which direction, and which are ours: hop-by-hop, X-Forwarded-*, ids and clocks.
 mod proxy_headers;
 
@@ -87,3 +93,18 @@ mod tls_plain;
 
 // Certificates by ACME, from a real directory: Pebble.
 mod tls_acme;
+
+// Files that the app names: which are sent, and what of the answer is the app's and what the file's.
+mod files_named;
+
+// Conditions and ranges of files, by their sections of RFC 9110.
+mod files_conditions;
+
+// Files on their way: sendfile(2), many at once, cut off, replaced, and through a stop.
+mod files_sent;
+
+// Which responses are compressed, in which coding, and what their heads say then.
+mod compression;
+
+// Compressed bodies: whole or not, flushed in time, blurred in length, and never in anybody's way.
+mod compression_bodies;

@@ -49,7 +49,8 @@ fn hop_by_hop_fields_of_a_request_stay_with_us() {
             "x-forwarded-proto",
             "x-mine",
             "x-request-id",
-            "x-request-start"
+            "x-request-start",
+            "x-sendfile-type"
         ]
     );
 }

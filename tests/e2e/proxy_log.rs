@@ -24,7 +24,7 @@ fn a_line_has_thrusters_fields_and_ours() {
     let expected = serde_json::json!({
         "level": "INFO", "msg": "Request", "path": "/echo", "status": 200, "method": "POST",
         "req_content_length": 4, "req_content_type": "text/csv", "resp_content_length": 4,
-        "resp_content_type": "text/csv", "user_agent": "test/1.0", "cache": "", "query": "a=1&b=%20",
+        "resp_content_type": "text/csv", "user_agent": "test/1.0", "cache": "bypass", "query": "a=1&b=%20",
         "proto": "HTTP/1.1", "request_id": "id-1", "cause": "",
     });
     for (name, value) in expected.as_object().unwrap() {

@@ -1,29 +1,19 @@
 //! A real Puma behind the real Thrust: Debian's `puma` and `ruby`, and `examples/puma`.
 
-use std::{
-    env, fs,
-    path::Path,
-    process::{Command, ExitStatus, Stdio},
-};
+use std::{env, fs, path::Path};
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGUSR1, SIGUSR2};
 
-use crate::support::{Builder, Client, End, PATIENCE, Thrust, assert_order, eventually};
+use crate::support::{Builder, Client, End, PATIENCE, Thrust, assert_order, eventually, is_here};
 
 /// Thrust in front of Puma with these further arguments; none, with the reason printed, where there is no Puma. With CI
 /// set, there must be.
 fn puma(arguments: &[&str]) -> Option<Builder> {
-    for program in ["ruby", "puma"] {
-        let found = Command::new(program)
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !found.as_ref().is_ok_and(ExitStatus::success) {
-            assert!(env::var_os("CI").is_none(), "no {program} here: {found:?}");
-            eprintln!("skipped: no {program} here (Debian has it as `{program}`)");
-            return None;
-        }
+    if !["ruby", "puma"]
+        .iter()
+        .all(|program| is_here(program, &["--version"], program))
+    {
+        return None;
     }
     let config = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/puma/puma.rb");
     let config = config.to_str().expect("a path that can be written down");

@@ -92,7 +92,7 @@ fn receive(
     let client = Client {
         address: exchange.shared.state.peer,
         arrived,
-        secure: exchange.shared.secure,
+        secure: exchange.shared.state.secure.get(),
         knows_interim: true,
         connection: exchange.clone(),
     };

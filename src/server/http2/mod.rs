@@ -115,7 +115,7 @@ pub(super) async fn talk<H: Handler + 'static>(
     ahead: Bytes,
     clock: &mut Clock,
 ) -> (Option<Stream>, Parting) {
-    let shared = Rc::new(Shared::new(state.clone(), stream.is_secure()));
+    let shared = Rc::new(Shared::new(state.clone()));
     let wire = Wire::new(stream, ahead, state.clone());
     let mut http = Http2 {
         core,

@@ -10,7 +10,6 @@ use crate::{drain::Open, server::state::State};
 
 pub(super) struct Shared {
     pub(super) state: Rc<State>,
-    pub(super) secure: bool,
     /// Requests whose last frame was given to h2, and may not be with the kernel yet.
     answered: RefCell<Vec<Open>>,
     /// When the client last made room for what waited for it.
@@ -18,10 +17,9 @@ pub(super) struct Shared {
 }
 
 impl Shared {
-    pub(super) fn new(state: Rc<State>, secure: bool) -> Self {
+    pub(super) fn new(state: Rc<State>) -> Self {
         Self {
             state,
-            secure,
             answered: RefCell::default(),
             progress: Cell::new(Instant::now()),
         }

@@ -120,10 +120,13 @@ impl Client {
 
     /// Writes a request's head: `fields` are complete lines.
     pub(crate) fn send_head(&mut self, method: &str, target: &str, fields: &str) {
+        self.send_bare_head(method, target, &format!("host: test.example\r\n{fields}"));
+    }
+
+    /// The same, but a Host must be among the fields.
+    pub(crate) fn send_bare_head(&mut self, method: &str, target: &str, fields: &str) {
         self.to_head = method == "HEAD";
-        self.send(format!(
-            "{method} {target} HTTP/1.1\r\nhost: test.example\r\n{fields}\r\n"
-        ));
+        self.send(format!("{method} {target} HTTP/1.1\r\n{fields}\r\n"));
     }
 
     pub(crate) fn send_get(&mut self, target: &str) {
@@ -207,20 +210,11 @@ impl Client {
             .field("transfer-encoding")
             .is_some_and(|coding| coding.contains("chunked"))
         {
-            loop {
-                let line = self.line()?;
-                let size =
-                    usize::from_str_radix(line.split(';').next().unwrap_or_default().trim(), 16);
-                let size = size.map_err(|_| self.failure(End::Malformed))?;
-                if size == 0 {
-                    response.trailers = self.fields()?;
-                    return Ok(());
-                }
-                response.body.extend(self.exactly(size)?);
-                if !self.line()?.is_empty() {
-                    return Err(self.failure(End::Malformed));
-                }
+            while let Some(chunk) = self.chunk()? {
+                response.body.extend(chunk);
             }
+            response.trailers = self.fields()?;
+            return Ok(());
         }
         match response.field("content-length") {
             Some(length) => {
@@ -233,6 +227,21 @@ impl Client {
             },
         }
         Ok(())
+    }
+
+    /// The next chunk of a body in chunks; none behind the last.
+    pub(crate) fn chunk(&mut self) -> Result<Option<Vec<u8>>, Failure> {
+        let line = self.line()?;
+        let size = line.split(';').next().unwrap_or_default().trim();
+        let size = usize::from_str_radix(size, 16).map_err(|_| self.failure(End::Malformed))?;
+        if size == 0 {
+            return Ok(None);
+        }
+        let chunk = self.exactly(size)?;
+        match self.line()?.as_str() {
+            "" => Ok(Some(chunk)),
+            _ => Err(self.failure(End::Malformed)),
+        }
     }
 
     /// Reads on until `needle` has come, and returns everything up to its end: for events and tunnels.

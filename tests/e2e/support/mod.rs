@@ -5,26 +5,33 @@
 
 mod app;
 mod client;
+mod decode;
+mod decoder;
 pub(crate) mod frames;
 mod hammer;
 mod lines;
 mod lock;
 pub(crate) mod pebble;
+mod place;
 mod port;
 mod process;
+mod programs;
 pub(crate) mod secure;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
+pub(crate) use decoder::{CODINGS, decoded, decoded_so_far, tools_are_here};
 pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;
 pub(crate) use lock::alone;
+pub(crate) use place::{Place, noise};
 pub(crate) use port::ReservedPort;
 pub(crate) use process::{
     children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
     resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
 };
+pub(crate) use programs::is_here;
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 
 use std::{

@@ -1,0 +1,139 @@
+//! Which media types become smaller: Thruster's list, and the image and font formats that are compressed in themselves.
+
+use http::{HeaderMap, header};
+
+/// Most of what is worth it, decided at once.
+const TEXT: [&[u8]; 3] = [b"text/", b"application/json", b"application/javascript"];
+
+const COMPRESSED: [&[u8]; 13] = [
+    b"video/",
+    b"audio/",
+    b"image/jp",
+    b"image/png",
+    b"image/gif",
+    b"image/webp",
+    b"image/avif",
+    b"image/hei",
+    b"font/woff",
+    b"application/font-woff",
+    b"application/vnd.rar",
+    b"application/x-rar",
+    b"application/vnd.openxmlformats",
+];
+
+/// Words in the names of archives and of codings.
+const ARCHIVES: [&[u8]; 8] = [
+    b"compress",
+    b"zip",
+    b"snappy",
+    b"lzma",
+    b"xz",
+    b"zstd",
+    b"brotli",
+    b"stuffit",
+];
+
+/// Whether content of this type becomes smaller, but for `except`: beginnings of types, in lower case.
+///
+/// Without a type nobody knows what it is.
+pub(super) fn is_compressible(headers: &HeaderMap, except: &[String]) -> bool {
+    let Some(content_type) = headers.get(header::CONTENT_TYPE) else {
+        return false;
+    };
+    let content_type = content_type.as_bytes().trim_ascii();
+    let excepted = except
+        .iter()
+        .any(|beginning| begins(content_type, beginning.as_bytes()));
+    !excepted && !content_type.is_empty() && becomes_smaller(content_type)
+}
+
+/// Whether it has no end, and is to arrive event by event.
+pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
+    let content_type = headers.get(header::CONTENT_TYPE);
+    content_type.is_some_and(|value| begins(value.as_bytes(), b"text/event-stream"))
+}
+
+fn becomes_smaller(content_type: &[u8]) -> bool {
+    let begins = |beginning: &&[u8]| begins(content_type, beginning);
+    TEXT.iter().any(begins)
+        || !COMPRESSED.iter().any(begins)
+            && !ARCHIVES.iter().any(|word| contains(content_type, word))
+}
+
+fn begins(text: &[u8], beginning: &[u8]) -> bool {
+    let start = text.get(..beginning.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(beginning))
+}
+
+fn contains(text: &[u8], word: &[u8]) -> bool {
+    text.windows(word.len())
+        .any(|window| window.eq_ignore_ascii_case(word))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::HeaderValue;
+
+    use super::*;
+
+    fn of(content_type: &'static str) -> HeaderMap {
+        let value = HeaderValue::from_static(content_type);
+        HeaderMap::from_iter([(header::CONTENT_TYPE, value)])
+    }
+
+    #[test]
+    fn what_is_compressed_already_is_left_alone() {
+        for (content_type, expected) in [
+            ("text/html; charset=utf-8", true),
+            ("Text/HTML", true),
+            ("application/json", true),
+            ("application/vnd.api+json", true),
+            ("application/javascript", true),
+            ("application/wasm", true),
+            ("application/xml", true),
+            ("application/octet-stream", true),
+            ("application/pdf", true),
+            ("image/svg+xml", true),
+            ("image/bmp", true),
+            ("image/x-icon", true),
+            ("font/ttf", true),
+            ("text/event-stream", true),
+            ("text/vnd.turbo-stream.html", true),
+            ("image/jpeg", false),
+            ("IMAGE/JPEG", false),
+            ("image/jp2", false),
+            ("image/png", false),
+            ("image/webp", false),
+            ("image/heic", false),
+            ("video/mp4", false),
+            ("audio/ogg", false),
+            ("font/woff2", false),
+            ("application/zip", false),
+            ("application/x-Gzip", false),
+            ("application/x-7z-compressed", false),
+            ("application/x-xz", false),
+            ("application/zstd", false),
+            ("application/epub+zip", false),
+            ("", false),
+        ] {
+            let found = is_compressible(&of(content_type), &[]);
+            assert_eq!(found, expected, "{content_type}");
+        }
+        assert!(!is_compressible(&HeaderMap::new(), &[]));
+    }
+
+    #[test]
+    fn exceptions_are_beginnings() {
+        let except = ["text/event-stream".to_owned(), "image/".to_owned()];
+        for (content_type, expected) in [
+            ("text/event-stream", false),
+            (" Text/Event-Stream; charset=utf-8", false),
+            ("image/svg+xml", false),
+            ("text/html", true),
+            ("text/", true),
+        ] {
+            let found = is_compressible(&of(content_type), &except);
+            assert_eq!(found, expected, "{content_type}");
+        }
+    }
+}
