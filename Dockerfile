@@ -23,7 +23,7 @@ COPY --from=build /out/bin/thrust /usr/local/bin/thrust
 # By number, since scratch knows no names; 1000 is the user in the images that Rails generates. Port 80 needs no privilege
 # in a container of Docker's; where it does, set HTTP_PORT.
 USER 1000:1000
-EXPOSE 80
+EXPOSE 80 443
 STOPSIGNAL SIGTERM
 # The exec form: a shell in between would keep the signal for itself.
 ENTRYPOINT ["/usr/local/bin/thrust"]

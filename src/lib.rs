@@ -44,7 +44,7 @@
 //! | `main.rs` | the street door: arguments and environment in, exit code out |
 //! | [`service`] | the life: one loop over one table; the only room that sees both sides |
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
-//! | [`server`] | connections: listen, accept, clocks, the last call; knows no requests |
+//! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |

@@ -3,12 +3,7 @@
 use std::{collections::BTreeMap, ffi::OsString, time::Duration};
 
 use super::env::Env;
-use crate::{
-    cache, proxy, server,
-    target::Target,
-    tls::{self, Source},
-    upstream,
-};
+use crate::{cache, proxy, server, target::Target, tls, tls::Source, upstream};
 
 /// What every wing was told.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -163,6 +163,32 @@ mod tests {
     }
 
     #[test]
+    fn prints_no_secret_and_the_default_that_is_in_force() {
+        let line = |vars: &[(&str, &str)], start: &str| {
+            let text = printed(&["--print-config"], vars);
+            assert!(!text.contains("c2VjcmV0"), "{text}");
+            let line = text.lines().find(|line| line.starts_with(start)).unwrap();
+            line.split_whitespace().collect::<Vec<_>>().join(" ")
+        };
+        let eab = [("EAB_KID", "k"), ("THRUSTER_EAB_HMAC_KEY", "c2VjcmV0")];
+        assert_eq!(
+            line(&eab, "EAB_HMAC"),
+            "EAB_HMAC_KEY=(hidden) (from THRUSTER_EAB_HMAC_KEY)"
+        );
+        assert_eq!(line(&[], "EAB_HMAC"), "EAB_HMAC_KEY= (default)");
+        assert_eq!(line(&[], "FORWARD"), "FORWARD_HEADERS=1 (default)");
+        let tls = [("TLS_DOMAIN", "a.example")];
+        assert_eq!(line(&tls, "FORWARD"), "FORWARD_HEADERS=0 (default)");
+        let Ok(Invocation::Run(config)) = told(&["rails"], &[eab[0], eab[1], tls[0]]) else {
+            panic!("it runs");
+        };
+        assert!(
+            !format!("{config:?}").contains("115, 101, 99"),
+            "secret, in numbers"
+        );
+    }
+
+    #[test]
     fn prints_errors_instead_of_a_configuration() {
         let vars = [("HTTP_PORT", "x"), ("THRUSTER_STOP_SIGNAL", "y")];
         for args in [&["--print-config"][..], &["rails"]] {

@@ -107,3 +107,52 @@ impl ResolvesServerCert for Certificates {
         self.find(hello.server_name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::generate_simple_self_signed;
+    use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+    use super::*;
+
+    fn pair(names: &[&str]) -> Pair {
+        let names: Vec<_> = names.iter().map(|name| (*name).to_owned()).collect();
+        let made = generate_simple_self_signed(names).unwrap();
+        let key = PrivatePkcs8KeyDer::from(made.signing_key.serialize_der());
+        Pair::new(vec![made.cert.der().clone()], PrivateKeyDer::Pkcs8(key)).unwrap()
+    }
+
+    fn is(found: Option<Arc<CertifiedKey>>, pair: &Pair) -> bool {
+        found.is_some_and(|found| Arc::ptr_eq(&found, &pair.certified))
+    }
+
+    #[test]
+    fn a_name_finds_its_certificate_exact_before_wildcard() {
+        let (first, wild) = (pair(&["a.test"]), pair(&["*.a.test", "127.0.0.1"]));
+        let exact = pair(&["b.a.test"]);
+        let certificates = Certificates::new(true);
+        assert!(certificates.find(Some("a.test")).is_none());
+        assert!(certificates.find(None).is_none());
+        certificates.put(2, &exact);
+        certificates.put(1, &wild);
+        certificates.put(0, &first);
+        let find = |name| certificates.find(Some(name));
+        assert!(is(find("a.test"), &first));
+        assert!(is(find("c.a.test"), &wild));
+        assert!(is(find("b.a.test"), &exact));
+        assert!(is(certificates.find(None), &first));
+        assert!(find("test").is_none() && find("x.b.a.test").is_none());
+        assert!(certificates.cover("127.0.0.1") && !certificates.cover("127.0.0.2"));
+        let renewed = pair(&["a.test"]);
+        certificates.put(0, &renewed);
+        assert!(is(find("a.test"), &renewed));
+    }
+
+    #[test]
+    fn a_stranger_gets_the_first_where_nobody_is_strict() {
+        let certificates = Certificates::new(false);
+        let first = pair(&["a.test"]);
+        certificates.put(0, &first);
+        assert!(is(certificates.find(Some("b.test")), &first));
+    }
+}

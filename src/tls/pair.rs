@@ -123,3 +123,40 @@ fn name(name: &GeneralName<'_>) -> Option<Domain> {
 fn instant(time: ASN1Time) -> SystemTime {
     time.to_datetime().into()
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertifiedKey as Made, KeyPair, generate_simple_self_signed};
+
+    use super::*;
+
+    fn made() -> Made<KeyPair> {
+        generate_simple_self_signed(["a.test".to_owned(), "::1".to_owned()]).unwrap()
+    }
+
+    #[test]
+    fn what_does_not_belong_together_is_told_apart() {
+        let (one, other) = (made(), made());
+        let (chain, key) = (one.cert.pem(), one.signing_key.serialize_pem());
+        let read = |chain: &str, key: &str| Pair::read(chain.as_bytes(), key.as_bytes());
+        let pair = read(&chain, &key).unwrap();
+        assert!(pair.is_for(&Domain::parse("a.test").unwrap()));
+        assert!(pair.is_for(&Domain::parse("::1").unwrap()));
+        assert!(!pair.is_for(&Domain::parse("b.test").unwrap()));
+        let both = key.clone() + &chain;
+        assert!(read(&both, &both).is_ok(), "as Thruster stores them");
+        let error = |chain: &str, key: &str| read(chain, key).unwrap_err();
+        assert_eq!(
+            error(&chain, &other.signing_key.serialize_pem()),
+            PairError::Mismatch
+        );
+        assert_eq!(error("", &key), PairError::NoCertificate);
+        assert_eq!(error(&key, &key), PairError::NoCertificate);
+        assert_eq!(error(&chain, ""), PairError::NoKey);
+        assert_eq!(error(&chain, &chain), PairError::NoKey);
+        let garbage = crate::tls::pem::encode("CERTIFICATE", b"garbage");
+        assert_eq!(error(&garbage, &key), PairError::BadCertificate);
+        let garbage = crate::tls::pem::encode("PRIVATE KEY", b"garbage");
+        assert_eq!(error(&chain, &garbage), PairError::BadKey);
+    }
+}

@@ -21,8 +21,11 @@ impl Validity {
     pub(super) fn end(&self) -> String {
         let since_1970 = self.until.duration_since(UNIX_EPOCH);
         let sane = since_1970.is_ok_and(|since| since < YEAR_9999);
-        sane.then(|| httpdate::fmt_http_date(self.until))
-            .unwrap_or_default()
+        if sane {
+            httpdate::fmt_http_date(self.until)
+        } else {
+            String::new()
+        }
     }
 
     pub(super) fn lifetime(&self) -> Duration {

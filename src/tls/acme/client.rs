@@ -19,6 +19,7 @@ use hyper_util::rt::TokioIo;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
 use rustls::{
     ClientConfig, RootCertStore,
+    client::Resumption,
     pki_types::{CertificateDer, ServerName, pem::PemObject},
 };
 use tokio::{net::TcpStream, task::JoinSet};
@@ -142,10 +143,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(roots: &Roots, retry_after: RetryAfter) -> Result<Self, rustls::Error> {
-        let config = ClientConfig::builder_with_provider(provider())
+        let mut config = ClientConfig::builder_with_provider(provider())
             .with_safe_default_protocol_versions()?
             .with_root_certificates(roots.load())
             .with_no_client_auth();
+        // A session is remembered by the host alone, and two servers on one host are taken for one.
+        config.resumption = Resumption::disabled();
         Ok(Self {
             tls: Arc::new(config).into(),
             retry_after,

@@ -85,3 +85,38 @@ pub(super) fn time(seconds: u64) -> SystemTime {
 fn name(domain: &str) -> String {
     format!("{domain}+thrust")
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{env, fs, process};
+
+    use super::*;
+
+    #[test]
+    fn failures_are_one_directorys_and_a_certificate_of_another_is_foreign() {
+        let path = env::temp_dir().join(format!("thrust-record-{}", process::id()));
+        let storage = Storage::new(&path);
+        let mut record = Record::read(&storage, "a.test", "https://one");
+        assert_eq!((record.failures, record.is_foreign), (0, false));
+        record.failures = 3;
+        record.not_before = 1 << 40;
+        assert!(record.write(&storage, "a.test"));
+        let read = |directory| Record::read(&storage, "a.test", directory);
+        assert_eq!(read("https://one"), record);
+        assert_eq!(
+            (read("https://two").failures, read("https://two").is_foreign),
+            (0, false)
+        );
+        record.renewal = Some(Renewal {
+            certificate: "x.y".into(),
+            at: None,
+            ask_again: 0,
+        });
+        assert!(record.write(&storage, "a.test"));
+        assert!(read("https://two").is_foreign && !read("https://one").is_foreign);
+        assert!(record.renewal_of("x.y").is_some() && record.renewal_of("x.z").is_none());
+        fs::write(path.join("a.test+thrust"), "{\"failures\": -1").unwrap();
+        assert_eq!(read("https://one").failures, 0, "nonsense is nothing");
+        let _ = fs::remove_dir_all(&path);
+    }
+}
