@@ -24,6 +24,7 @@
 //! its distribution-free interval. wrk and h2load make the load; what is missing of them is to be installed first
 //! (`nginx haproxy wrk nghttp2-client`).
 
+#[allow(dead_code, reason = "of the tests")]
 #[path = "../../tests/real_clients/authority.rs"]
 mod authority;
 mod bare;

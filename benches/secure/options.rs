@@ -45,7 +45,7 @@ impl Options {
                 "--rounds" => options.rounds = value.parse()?,
                 "--seconds" => options.seconds = value.parse()?,
                 "--rows" => {
-                    options.rows = value.split(',').map(Row::from_str).collect::<Result<_>>()?
+                    options.rows = value.split(',').map(Row::from_str).collect::<Result<_>>()?;
                 }
                 "--only" => options.only = value.split(',').map(str::to_owned).collect(),
                 "--idle" => options.idle = value.parse()?,

@@ -77,7 +77,7 @@ impl Case {
     }
 
     /// Without a word before the first step.
-    pub(crate) fn from_nothing(mut self) -> Self {
+    pub(crate) fn silently(mut self) -> Self {
         self.begins = false;
         self
     }
@@ -151,7 +151,7 @@ impl Case {
             .speak(&mut connection)
             .and_then(|()| self.judge(&mut connection));
         let outcome = match deviations::names(self.name) && server.is_thrust() {
-            true => deviates(&mut connection, outcome),
+            true => deviates(&mut connection, &outcome),
             false => outcome,
         };
         outcome.map_err(|wrong| {
@@ -209,7 +209,7 @@ impl Case {
 }
 
 /// Holds a row of the deviations to its word.
-fn deviates(connection: &mut Connection, outcome: Result<(), String>) -> Result<(), String> {
+fn deviates(connection: &mut Connection, outcome: &Result<(), String>) -> Result<(), String> {
     match outcome {
         Ok(()) => Err("no deviation any more: its row can go".into()),
         Err(_) => ends(connection, &[PROTOCOL_ERROR]),

@@ -621,7 +621,7 @@ impl Windows {
                     increment,
                 } => self.connection += i64::from(*increment),
                 Event::WindowUpdate { stream, increment } if *stream == wanted => {
-                    more += i64::from(*increment)
+                    more += i64::from(*increment);
                 }
                 _ => {}
             }

@@ -32,7 +32,7 @@ fn a_field_block_is_whole_and_decodes() {
 fn preface() -> Vec<Case> {
     vec![
         case("9113-3.4 the server's first frame is SETTINGS, which do not enable push")
-            .from_nothing()
+            .silently()
             .bytes(PREFACE)
             .send(settings(&[]))
             .holds(|connection| match connection.next() {
@@ -40,11 +40,11 @@ fn preface() -> Vec<Case> {
                 other => Err(format!("first {other:?}")),
             }),
         case("9113-3.4 a preface, SETTINGS and a request in one write")
-            .from_nothing()
+            .silently()
             .bytes([PREFACE, &settings(&[]).encode(), &get(1).encode()].concat())
             .serves(1),
         case("9113-3.4 a request before the server's SETTINGS are acknowledged")
-            .from_nothing()
+            .silently()
             .perform(|connection| {
                 connection.be_rude();
                 Ok(())
@@ -52,7 +52,7 @@ fn preface() -> Vec<Case> {
             .bytes([PREFACE, &settings(&[]).encode(), &get(1).encode()].concat())
             .serves(1),
         case("9113-3.4 a preface in many pieces")
-            .from_nothing()
+            .silently()
             .perform(|connection| {
                 for octet in [PREFACE, &settings(&[]).encode()].concat() {
                     connection.write(&[octet]).map_err(|error| error.to_string())?;
@@ -63,34 +63,34 @@ fn preface() -> Vec<Case> {
             .send(get(1))
             .serves(1),
         case("9113-3.4 a preface that goes wrong in its last line")
-            .from_nothing()
+            .silently()
             .bytes("PRI * HTTP/2.0\r\n\r\nXX\r\n\r\n")
             .send(settings(&[]))
             .closes(),
         case("9113-3.4 a preface that goes wrong in its first line")
-            .from_nothing()
+            .silently()
             .bytes("PRI * HTTP/2.1\r\n\r\nSM\r\n\r\n")
             .send(settings(&[]))
             .closes(),
         case("9113-3.4 a first frame that is no SETTINGS")
-            .from_nothing()
+            .silently()
             .bytes(PREFACE)
             .send(ping(*b"too soon"))
             .closes(),
-        case("9113-3.4 a first frame that is HEADERS").from_nothing().bytes(PREFACE).send(get(1)).closes(),
+        case("9113-3.4 a first frame that is HEADERS").silently().bytes(PREFACE).send(get(1)).closes(),
         case("9113-3.1 Upgrade: h2c is no way in")
-            .from_nothing()
+            .silently()
             .bytes(
                 "GET /hello HTTP/1.1\r\nhost: test.example\r\nconnection: upgrade, http2-settings\r\n\
                  upgrade: h2c\r\nhttp2-settings: AAMAAABkAAQAAP__\r\n\r\n",
             )
             .holds(is_answered_in_http_1_1),
         case("9113-3.3 HTTP/1.1 on the same port")
-            .from_nothing()
+            .silently()
             .bytes("GET /hello HTTP/1.1\r\nhost: test.example\r\nconnection: close\r\n\r\n")
             .holds(is_answered_in_http_1_1),
         case("9113-3.3 HTTP/1.1 that begins as the preface does")
-            .from_nothing()
+            .silently()
             .bytes("PRINT /hello HTTP/1.1\r\nhost: test.example\r\nconnection: close\r\n\r\n")
             .holds(is_answered_in_http_1_1),
     ]

@@ -9,7 +9,7 @@ use std::{
 
 use rustls::{
     ClientConfig, ClientConnection, Stream,
-    crypto::{CryptoProvider, aws_lc_rs},
+    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
 };
 
 use crate::{site::Site, tool};
@@ -187,7 +187,9 @@ fn a_key_exchange_against_quantum_computers_is_offered() {
         // Ends well only with close_notify.
         stream.read_to_string(&mut answer).unwrap();
         assert!(answer.contains("hello from "), "{answer}");
-        let used = tls.negotiated_key_exchange_group().map(|used| used.name());
+        let used = tls
+            .negotiated_key_exchange_group()
+            .map(SupportedKxGroup::name);
         assert_eq!(used, Some(group.name()));
     }
 }

@@ -73,10 +73,10 @@ impl Bridge {
     fn carry(&mut self) -> io::Result<()> {
         while !(self.server_done && self.down.is_empty()) {
             self.wait()?;
-            again(self.from_client())?;
-            again(self.to_server())?;
-            again(self.from_server())?;
-            again(self.to_client())?;
+            again(self.hear_client())?;
+            again(self.tell_server())?;
+            again(self.hear_server())?;
+            again(self.tell_client())?;
         }
         self.near.shutdown(Shutdown::Write)?;
         Ok(())
@@ -99,7 +99,7 @@ impl Bridge {
         Ok(())
     }
 
-    fn from_client(&mut self) -> io::Result<()> {
+    fn hear_client(&mut self) -> io::Result<()> {
         if self.near_done || self.tls.wants_write() {
             return Ok(());
         }
@@ -114,14 +114,14 @@ impl Bridge {
         Ok(())
     }
 
-    fn to_server(&mut self) -> io::Result<()> {
+    fn tell_server(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             self.tls.write_tls(&mut self.server)?;
         }
         Ok(())
     }
 
-    fn from_server(&mut self) -> io::Result<()> {
+    fn hear_server(&mut self) -> io::Result<()> {
         if self.server_done || self.down.len() >= AHEAD {
             return Ok(());
         }
@@ -139,7 +139,7 @@ impl Bridge {
         }
     }
 
-    fn to_client(&mut self) -> io::Result<()> {
+    fn tell_client(&mut self) -> io::Result<()> {
         while !self.down.is_empty() {
             let written = self.near.write(&self.down)?;
             self.down.drain(..written);

@@ -378,7 +378,7 @@ impl<'a> Streams<'a> {
         }
         match (self.end, announced) {
             (Some(End::Eof), Some(_)) if self.load.signalled.load(SeqCst) => {
-                account.closed_idle += 1
+                account.closed_idle += 1;
             }
             (end, announced) => account.lose(format!(
                 "an HTTP/2 connection ends with {end:?}, GOAWAY {announced:?}"

@@ -123,8 +123,8 @@ impl Connection {
     pub(crate) fn try_send(&mut self, frame: &Frame) -> io::Result<()> {
         if frame.kind == super::SETTINGS && !frame.is_ack() {
             let sizes = frame.payload.chunks_exact(6);
-            let sizes = sizes.filter(|six| six[..2] == HEADER_TABLE_SIZE.to_be_bytes());
-            self.table_size = sizes.last().map(|six| super::frame::u32_at(six, 2));
+            let mut sizes = sizes.filter(|six| six[..2] == HEADER_TABLE_SIZE.to_be_bytes());
+            self.table_size = sizes.next_back().map(|six| super::frame::u32_at(six, 2));
         }
         self.write(&frame.encode())
     }
