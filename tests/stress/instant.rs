@@ -214,7 +214,7 @@ fn used(load: &Load, account: &mut Account) -> Option<Kept> {
     ask(load, fresh, &Ask::hello(), account)
 }
 
-fn around_the_signal(load: &Load, chance: &mut Chance) {
+pub(crate) fn around_the_signal(load: &Load, chance: &mut Chance) {
     until(load.signal_at + chance.millis(0, 2 * AROUND) - Duration::from_millis(AROUND));
 }
 

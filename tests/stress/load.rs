@@ -1,6 +1,8 @@
 //! The clients of one run: each kind a thread of its own, each with its own account.
 
 use std::{
+    io,
+    net::TcpStream,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering::SeqCst},
@@ -9,11 +11,15 @@ use std::{
     time::{Duration, Instant},
 };
 
+use rustls::ClientConfig;
+
 use crate::{
     account::Account,
+    bridge,
     chance::Chance,
     instant, long,
-    request::{Ask, Kept, ask, connect},
+    request::{Ask, Kept, ask, connect, not_connected},
+    streams,
 };
 
 /// How long a client that was refused waits before it tries again.
@@ -22,13 +28,29 @@ const REFUSED: Duration = Duration::from_millis(20);
 /// What all clients of a run see.
 #[derive(Debug)]
 pub(crate) struct Load {
-    pub(crate) port: u16,
+    pub(crate) front: Front,
     /// When the signal will be sent: known beforehand to those who mean to meet it.
     pub(crate) signal_at: Instant,
     /// The signal is being sent, or was: from here on connections may be refused and closed.
     pub(crate) signalled: AtomicBool,
     /// Thrust has exited.
     pub(crate) over: AtomicBool,
+}
+
+/// Where the clients go, and how they get in.
+#[derive(Debug, Clone)]
+pub(crate) enum Front {
+    /// HTTP/1.1, and HTTP/2 by prior knowledge.
+    Plain(u16),
+    /// HTTPS.
+    Secure(u16, Secure),
+}
+
+/// Clients that trust the server: of HTTP/1.1, and of HTTP/2.
+#[derive(Debug, Clone)]
+pub(crate) struct Secure {
+    pub(crate) http_1: Arc<ClientConfig>,
+    pub(crate) http_2: Arc<ClientConfig>,
 }
 
 /// How many clients of each kind.
@@ -40,6 +62,8 @@ pub(crate) struct Crowd {
     pub(crate) slow: usize,
     pub(crate) event_streams: usize,
     pub(crate) web_sockets: usize,
+    /// Each of them on a connection of HTTP/2.
+    pub(crate) streams: usize,
     /// Of each kind that does something at the very instant of the signal.
     pub(crate) at_the_signal: usize,
 }
@@ -68,9 +92,14 @@ pub(crate) struct Clients {
 type Behaviour = fn(&Load, Chance) -> Report;
 
 impl Clients {
-    pub(crate) fn start(port: u16, signal_at: Instant, crowd: Crowd, chance: &mut Chance) -> Self {
+    pub(crate) fn start(
+        front: Front,
+        signal_at: Instant,
+        crowd: Crowd,
+        chance: &mut Chance,
+    ) -> Self {
         let load = Arc::new(Load {
-            port,
+            front,
             signal_at,
             signalled: false.into(),
             over: false.into(),
@@ -82,6 +111,13 @@ impl Clients {
             (crowd.slow, slow),
             (crowd.event_streams, long::event_stream),
             (crowd.web_sockets, long::web_socket),
+            (crowd.streams, streams::many),
+            (crowd.streams, streams::at_the_signal),
+            (
+                crowd.event_streams.min(crowd.streams),
+                streams::event_stream,
+            ),
+            (crowd.web_sockets.min(crowd.streams), streams::web_socket),
         ];
         kinds.extend(instant::ALL.map(|behaviour| (crowd.at_the_signal, behaviour)));
         let mut threads = Vec::new();
@@ -115,6 +151,24 @@ impl Clients {
 impl Load {
     pub(crate) fn goes_on(&self) -> bool {
         !self.over.load(SeqCst)
+    }
+
+    /// A connection for HTTP/1.1.
+    pub(crate) fn dial(&self) -> io::Result<TcpStream> {
+        match &self.front {
+            Front::Plain(port) => TcpStream::connect(("127.0.0.1", *port)),
+            Front::Secure(port, secure) => bridge::connect(*port, &secure.http_1),
+        }
+    }
+
+    /// A connection for HTTP/2; none if it was refused, as it may be after the signal.
+    pub(crate) fn streams(&self, account: &mut Account) -> Option<TcpStream> {
+        let stream = match &self.front {
+            Front::Plain(port) => TcpStream::connect(("127.0.0.1", *port)),
+            Front::Secure(port, secure) => bridge::connect(*port, &secure.http_2),
+        };
+        let noted = stream.inspect_err(|error| not_connected(self, error, account));
+        noted.ok()
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
 /// What the app says to its WebSockets before it exits.
 pub(crate) const GOODBYE: &str = "goodbye";
 
-const GOODBYE_LINE: &str = "goodbye\n";
+pub(crate) const GOODBYE_LINE: &str = "goodbye\n";
 
 /// One event stream, opened at any time before the signal, read to its end.
 pub(crate) fn event_stream(load: &Load, mut chance: Chance) -> Report {
@@ -25,22 +25,7 @@ pub(crate) fn event_stream(load: &Load, mut chance: Chance) -> Report {
     client.send_get(&format!("/sse?every_ms={}", chance.between(3, 60)));
     match client.try_response() {
         Ok(response) if response.status == 200 => {
-            let events: Vec<_> = response
-                .body
-                .split_inclusive(|byte| *byte == b'\n')
-                .filter(|line| *line != b"\n")
-                .collect();
-            let in_order = |(number, event): (usize, &&[u8])| {
-                **event == *format!("data: {number}\n").as_bytes()
-            };
-            if events.is_empty() || !events.iter().enumerate().all(in_order) {
-                report.account.lose("an event stream with a gap");
-            }
-            if !load.signalled.load(SeqCst) {
-                report
-                    .account
-                    .lose("an event stream ended before the signal");
-            }
+            assert_events(load, &response.body, &mut report.account);
             report.account.served += 1;
             report.ended.push(Ended::EventStream(Instant::now()));
             expect_eof(&mut client, "event stream", &mut report.account);
@@ -55,6 +40,22 @@ pub(crate) fn event_stream(load: &Load, mut chance: Chance) -> Report {
         )),
     }
     report
+}
+
+/// Whether all events are there, in order, and the end came after the signal.
+pub(crate) fn assert_events(load: &Load, body: &[u8], account: &mut Account) {
+    let events: Vec<_> = body
+        .split_inclusive(|byte| *byte == b'\n')
+        .filter(|line| *line != b"\n")
+        .collect();
+    let in_order =
+        |(number, event): (usize, &&[u8])| **event == *format!("data: {number}\n").as_bytes();
+    if events.is_empty() || !events.iter().enumerate().all(in_order) {
+        account.lose("an event stream with a gap");
+    }
+    if !load.signalled.load(SeqCst) {
+        account.lose("an event stream ended before the signal");
+    }
 }
 
 /// One WebSocket, which says something and hears it back until the app closes it.
@@ -115,7 +116,7 @@ pub(crate) fn web_socket(load: &Load, mut chance: Chance) -> Report {
 }
 
 /// Opened before the signal, at any time.
-fn arrive(load: &Load, chance: &mut Chance) {
+pub(crate) fn arrive(load: &Load, chance: &mut Chance) {
     let left = load.signal_at.saturating_duration_since(Instant::now());
     let left = u64::try_from(left.as_millis()).unwrap_or(0).max(2);
     thread::sleep(chance.millis(0, left - 1));

@@ -13,8 +13,25 @@
 #[path = "../e2e/support/mod.rs"]
 mod support;
 
+// Frames and fields.
+#[allow(
+    dead_code,
+    unused_imports,
+    reason = "a toolbox; not every tool is in use here"
+)]
+#[path = "../h2_cases/wire/mod.rs"]
+mod wire;
+
+// A certificate, and a CA that vouches for it.
+#[allow(dead_code, reason = "a toolbox; not every tool is in use here")]
+#[path = "../real_clients/authority.rs"]
+mod authority;
+
 // What became of every request.
 mod account;
+
+// TLS for clients that know only TCP.
+mod bridge;
 
 // Chance that can be had again.
 mod chance;
@@ -34,6 +51,12 @@ mod request;
 // One start, one stop, and what it cost whom.
 mod run;
 
+// The port that speaks TLS.
+mod secure_front;
+
+// Clients that speak HTTP/2.
+mod streams;
+
 use std::env;
 
 use run::{Settings, restart};
@@ -43,6 +66,16 @@ use run::{Settings, restart};
 fn twenty_restarts_under_load_lose_no_request() {
     restart(&Settings {
         runs: env::var("STRESS_RUNS").map_or(20, |runs| runs.parse().unwrap()),
+        ..Settings::from_env()
+    });
+}
+
+/// The same with everybody behind TLS: half of the clients speak HTTP/1.1, half HTTP/2.
+#[test]
+fn twenty_restarts_behind_tls_lose_no_request() {
+    restart(&Settings {
+        runs: env::var("STRESS_RUNS").map_or(20, |runs| runs.parse().unwrap()),
+        is_secure: true,
         ..Settings::from_env()
     });
 }

@@ -23,6 +23,9 @@ pub(crate) struct Ask {
     /// Head and body as they go over the wire, in pieces with a pause between each two.
     pub(crate) pieces: Vec<Vec<u8>>,
     pub(crate) pause: Duration,
+    /// The same for HTTP/2: a path, and a body without its framing.
+    pub(crate) target: String,
+    pub(crate) body: Vec<Vec<u8>>,
     pub(crate) answer: Answer,
 }
 
@@ -35,16 +38,16 @@ pub(crate) enum Answer {
 
 impl Ask {
     pub(crate) fn get(target: &str, answer: Answer) -> Self {
-        Self::of(
-            vec![format!("GET {target} HTTP/1.1\r\nhost: test.example\r\n\r\n").into()],
-            answer,
-        )
+        let head = format!("GET {target} HTTP/1.1\r\nhost: test.example\r\n\r\n");
+        Self::of(target, vec![head.into()], answer)
     }
 
-    fn of(pieces: Vec<Vec<u8>>, answer: Answer) -> Self {
+    fn of(target: &str, pieces: Vec<Vec<u8>>, answer: Answer) -> Self {
         Ask {
             pieces,
             pause: Duration::ZERO,
+            target: target.into(),
+            body: Vec::new(),
             answer,
         }
     }
@@ -107,7 +110,8 @@ impl Ask {
         }
         Ask {
             pause: chance.millis(0, 40),
-            ..Self::of(wire, Answer::Exactly(answer.into()))
+            body: vec![piece; usize::try_from(pieces).unwrap()],
+            ..Self::of("/upload", wire, Answer::Exactly(answer.into()))
         }
     }
 
@@ -132,15 +136,21 @@ impl Ask {
 
     /// What is wrong with this answer.
     pub(crate) fn check(&self, response: &Response) -> Result<(), String> {
-        if response.status != 200 {
-            return Err(format!("{} {:?}", response.status, response.text().trim()));
-        }
-        let right = match &self.answer {
-            Answer::Hello => response.text().starts_with("hello from "),
-            Answer::Exactly(body) => response.body == *body,
-        };
-        right.then_some(()).ok_or_else(|| "a wrong body".into())
+        check_body(self, response.status, &response.body)
     }
+}
+
+/// What is wrong with an answer, whichever protocol it came with.
+pub(crate) fn check_body(ask: &Ask, status: u16, body: &[u8]) -> Result<(), String> {
+    if status != 200 {
+        let text = String::from_utf8_lossy(body);
+        return Err(format!("{status} {:?}", text.trim()));
+    }
+    let right = match &ask.answer {
+        Answer::Hello => body.starts_with(b"hello from "),
+        Answer::Exactly(wanted) => body == wanted,
+    };
+    right.then_some(()).ok_or_else(|| "a wrong body".into())
 }
 
 /// A connection, and whether it has served.
@@ -152,20 +162,25 @@ pub(crate) struct Kept {
 
 /// A fresh connection; none if it was refused, as it may be after the signal.
 pub(crate) fn connect(load: &Load, account: &mut Account) -> Option<Kept> {
-    match Client::try_connect(load.port) {
+    match load.dial().and_then(Client::from_stream) {
         Ok(client) => Some(Kept {
             client,
             reused: false,
         }),
         Err(error) => {
-            // Asked only now: the signal may have been sent while we connected.
-            match error.kind() {
-                ErrorKind::ConnectionRefused if load.signalled.load(SeqCst) => account.refused += 1,
-                ErrorKind::ConnectionRefused => account.lose("refused before the signal"),
-                _ => account.lose(format!("connecting: {error}")),
-            }
+            not_connected(load, &error, account);
             None
         }
+    }
+}
+
+/// Enters a connection that did not come about.
+pub(crate) fn not_connected(load: &Load, error: &io::Error, account: &mut Account) {
+    // Asked only now: the signal may have been sent while we connected.
+    match error.kind() {
+        ErrorKind::ConnectionRefused if load.signalled.load(SeqCst) => account.refused += 1,
+        ErrorKind::ConnectionRefused => account.lose("refused before the signal"),
+        _ => account.lose(format!("connecting: {error}")),
     }
 }
 

@@ -15,8 +15,9 @@ use nix::sys::signal::Signal::{self, SIGINT, SIGTERM};
 use crate::{
     account::Account,
     chance::Chance,
-    load::{Clients, Crowd, Ended, Report},
+    load::{Clients, Crowd, Ended, Front, Report},
     long::GOODBYE,
+    secure_front::SecureFront,
     support::{PATIENCE, Thrust, seconds},
 };
 
@@ -32,6 +33,7 @@ pub(crate) struct Settings {
     pub(crate) runs: usize,
     pub(crate) seed: u64,
     pub(crate) drain_timeout: String,
+    pub(crate) is_secure: bool,
     pub(crate) crowd: Crowd,
 }
 
@@ -47,6 +49,7 @@ impl Settings {
             runs: 0,
             seed,
             drain_timeout: env::var("STRESS_DRAIN_TIMEOUT").unwrap_or_else(|_| "30".into()),
+            is_secure: false,
             crowd: Crowd {
                 fresh: 6,
                 kept: 10,
@@ -54,6 +57,7 @@ impl Settings {
                 slow: 4,
                 event_streams: 3,
                 web_sockets: 4,
+                streams: 3,
                 at_the_signal: 1,
             },
         }
@@ -114,7 +118,12 @@ fn one(run: usize, settings: &Settings) -> Outcome {
         SIGINT
     };
     let how = format!("close-port-then-exit-after={}", APP_LIVES_ON.as_secs());
-    let mut thrust = Thrust::builder()
+    let builder = Thrust::builder().env("H2C_ENABLED", "1");
+    let secure = settings.is_secure.then(|| SecureFront::new(run));
+    let builder = secure
+        .iter()
+        .fold(builder, |builder, front| front.set_up(builder));
+    let mut thrust = builder
         .env("HTTP_DRAIN_TIMEOUT", &settings.drain_timeout)
         .app([
             "--on-term",
@@ -132,7 +141,9 @@ fn one(run: usize, settings: &Settings) -> Outcome {
         // These hold a drain for up to half a second, in which others have found out.
         crowd.at_the_signal = 0;
     }
-    let clients = Clients::start(thrust.port(), signal_at, crowd, &mut chance);
+    let plain = || Front::Plain(thrust.port());
+    let front = secure.as_ref().map_or_else(plain, SecureFront::front);
+    let clients = Clients::start(front, signal_at, crowd, &mut chance);
     thread::sleep(signal_at.saturating_duration_since(Instant::now()));
     clients.expect_the_signal();
     thrust.signal(signal);
@@ -145,11 +156,20 @@ fn one(run: usize, settings: &Settings) -> Outcome {
         signal,
         after,
         drain_ms: number("drain finished", "took_ms"),
-        accepted_late: number("listener closed", "accepted_late"),
+        accepted_late: accepted_late(&thrust),
         drained: number("stopped", "drained"),
         cut: number("stopped", "cut"),
         account: report.account,
     }
+}
+
+/// By all listeners.
+fn accepted_late(thrust: &Thrust) -> u64 {
+    let records = thrust.records();
+    let closed = records
+        .iter()
+        .filter(|record| record.message() == "listener closed");
+    closed.map(|record| record.number("accepted_late")).sum()
 }
 
 /// Holds the log against what the clients saw.
