@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath, Format,
-        Host, HttpsUrl, Limit, ListenPort, MediaTypes, Page, Paths, Remap, Seconds, SecretKey, Signal,
-        Size, SocketPath, Switch, Text, TlsVersion, UrlPath, Var,
+        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath,
+        Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Page, Paths, Remap, Seconds,
+        SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath, Var,
     },
 };
 

@@ -4,9 +4,9 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath, Format, Host,
-    HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Page, Paths, Remap, Seconds, SecretKey, Signal, Size,
-    SocketPath, Switch, Text, TlsVersion, UrlPath,
+    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath, Format,
+    Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Page, Paths, Remap, Seconds, SecretKey,
+    Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
