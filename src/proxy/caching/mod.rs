@@ -1,7 +1,7 @@
 //! Caching: answers from the store what is there, and asks the app for the rest.
 //!
 //! A request comes in at [`Caching::handle`]: what a cache has no business with passes; what is stored and fresh is an
-//! [`answer`]; everything else is an [`Errand`](errand::Errand) at the app, which [`Fetch`](fetch::Fetch) does: alone, at the
+//! [`answer`]; everything else is an [`Errand`] at the app, which [`Fetch`] does: alone, at the
 //! head of those who want the same ([`waiting`]), or to ask whether what is stored still holds ([`validation`]).
 
 mod answer;
