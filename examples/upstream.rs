@@ -31,6 +31,7 @@
 //! ```text
 //! /hello                            "hello from PID"
 //! /bytes?n=N                        N bytes with a Content-Length
+//! /own?n=N                          N bytes that no other host and target has; public, fresh for ten minutes
 //! /chunked?n=N&size=S&delay_ms=D    N chunks of S bytes, D ms apart
 //! /slow?ms=M                        answers after M ms
 //! /stream?n=N&delay_ms=D            the head at once, then N pieces of text, D ms apart
@@ -789,6 +790,16 @@ impl Exchange<'_, '_, '_> {
         match self.head.path.as_str() {
             "/hello" | "/" => self.answer(200, "", format!("hello from {}\n", process::id())),
             "/bytes" => self.answer(200, "", pattern(self.head.number("n", 0))),
+            "/own" => {
+                let own = format!(
+                    "{} {}\n",
+                    self.head.field("host").unwrap_or(""),
+                    self.head.target
+                );
+                let length = usize::try_from(self.head.number("n", 0)).unwrap_or(0);
+                let body: Vec<u8> = own.bytes().cycle().take(length).collect();
+                self.answer(200, "cache-control: public, max-age=600\r\n", body)
+            }
             "/chunked" => self.pieces(
                 "application/octet-stream",
                 self.head.number("n", 3),

@@ -91,3 +91,12 @@ mod compression;
 
 // Compressed bodies: whole or not, flushed in time, blurred in length, and never in anybody's way.
 mod compression_bodies;
+
+// The cache: what is stored and what is not, for whom, and what its answers say.
+mod cache;
+
+// What is stale: validated, refreshed, or used all the same while there is no app.
+mod cache_stale;
+
+// One request at the app for many clients, and nobody who waits in vain.
+mod cache_waiting;
