@@ -5,8 +5,8 @@ use http::{HeaderMap, HeaderName, header};
 
 use super::{
     asked::is_pragma_no_cache,
-    directive::{self, FOREVER, directives},
-    targeted::{self, Value},
+    directive::{self, FOREVER, directives, has},
+    targeted::{self, CDN_CACHE_CONTROL, Value},
 };
 
 /// The directives of a response.
@@ -43,7 +43,10 @@ pub struct Control {
 impl Control {
     /// What these headers say. Of duplicates and of what contradicts itself the most restrictive counts.
     pub fn of(headers: &HeaderMap) -> Self {
-        match targeted::directives(headers) {
+        let targeted = has(headers, &CDN_CACHE_CONTROL)
+            .then(|| targeted::directives(headers))
+            .flatten();
+        match targeted {
             Some(directives) => Self::targeted(&directives),
             None => Self::common(headers),
         }
@@ -66,8 +69,8 @@ impl Control {
 
     fn common(headers: &HeaderMap) -> Self {
         let mut control = Self::default();
-        if !headers.contains_key(header::CACHE_CONTROL) {
-            control.no_cache = is_pragma_no_cache(headers);
+        if !has(headers, &header::CACHE_CONTROL) {
+            control.no_cache = has(headers, &header::PRAGMA) && is_pragma_no_cache(headers);
             return control;
         }
         for directive in directives(headers, header::CACHE_CONTROL) {

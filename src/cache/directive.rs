@@ -5,6 +5,11 @@ use http::{HeaderMap, HeaderName};
 /// What is longer than this many seconds is this long (RFC 9111 section 1.2.2).
 pub(super) const FOREVER: u32 = 1 << 31;
 
+/// Whether there is a field of this name: in a head of a few fields found sooner than by its hash, if it is not there.
+pub fn has(headers: &HeaderMap, name: &HeaderName) -> bool {
+    headers.keys().any(|known| known == name)
+}
+
 /// `name`, `name=token` or `name="quoted string"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Directive<'a> {

@@ -37,6 +37,7 @@ use quick_cache::DefaultHashBuilder;
 pub use self::{
     asked::Asked,
     control::Control,
+    directive::has,
     flight::{Flight, Landing, Lead},
     key::{Steering, Target},
     keys::Keys,

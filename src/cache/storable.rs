@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use http::{HeaderMap, StatusCode, header};
 
 use super::{
-    Control, Settings, Terms, Times,
+    Control, Settings, Terms, Times, has,
     terms::{explicit_lifetime, guessed_lifetime, is_heuristically_cacheable},
     vary,
 };
@@ -138,7 +138,7 @@ fn permit(
     if question.range {
         return Err(Unstorable::Range);
     }
-    if headers.contains_key(header::SET_COOKIE) {
+    if has(headers, &header::SET_COOKIE) {
         return Err(Unstorable::SetCookie);
     }
     if !may_be_stored(status) {

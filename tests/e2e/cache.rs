@@ -15,7 +15,7 @@ pub(crate) fn played() -> Thrust {
 pub(crate) fn open() -> Thrust {
     Thrust::builder()
         .played()
-        .env("CACHE_REQUIRE_PUBLIC", "0")
+        .env("THRUSTER_CACHE_REQUIRE_PUBLIC", "0")
         .start()
 }
 
@@ -59,7 +59,7 @@ pub(crate) fn cached(thrust: &Thrust, target: &str, lines: &str) -> Response {
     let mut client = thrust.connect();
     client.send_head("GET", target, lines);
     let response = client.response();
-    assert_ne!(response.field("x-cache").unwrap(), "miss");
+    assert_ne!(x_cache(&response), "miss");
     response
 }
 
@@ -423,7 +423,7 @@ fn each_host_has_its_own() {
 fn nobody_poisons_the_page_of_another() {
     let thrust = Thrust::builder()
         .played()
-        .env("FORWARD_HEADERS", "1")
+        .env("THRUSTER_FORWARD_HEADERS", "1")
         .start();
     for (number, evil) in [
         "x-forwarded-host: evil.example",
@@ -451,7 +451,10 @@ fn nobody_poisons_the_page_of_another() {
 
 #[test]
 fn without_forward_headers_a_forged_host_changes_nothing() {
-    let thrust = played();
+    let thrust = Thrust::builder()
+        .played()
+        .env("THRUSTER_FORWARD_HEADERS", "0")
+        .start();
     asked(
         &thrust,
         "/a",

@@ -11,18 +11,33 @@ use crate::{
 fn waiting(thrust: &Thrust, target: &str, lines: &str) -> Client {
     let mut client = thrust.connect();
     client.send_head("GET", target, lines);
+    assert_read(thrust, &client);
+    client
+}
+
+/// The same for many at once.
+fn all_waiting(thrust: &Thrust, count: usize, target: &str) -> Vec<Client> {
+    let mut clients: Vec<_> = (0..count).map(|_| thrust.connect()).collect();
+    for client in &mut clients {
+        client.send_get(target);
+    }
+    // The last one is read last on its core; more than that would take longer than anybody waits.
+    for client in clients.iter().rev().take(2) {
+        assert_read(thrust, client);
+    }
+    clients
+}
+
+fn assert_read(thrust: &Thrust, client: &Client) {
     let peer = client.stream().local_addr().expect("connected").port();
     let port = thrust.port();
     assert!(eventually(PATIENCE, || unread(port, peer) == Some(0)));
-    client
 }
 
 #[test]
 fn a_hundred_clients_ask_the_app_once_for_a_cold_asset() {
     let thrust = played();
-    let mut clients: Vec<_> = (0..100)
-        .map(|_| waiting(&thrust, "/assets/a.js", ""))
-        .collect();
+    let mut clients = all_waiting(&thrust, 100, "/assets/a.js");
     let (mut app, _) = thrust.app().request();
     answer(&mut app, "200 OK", FRESH, "asset");
     let mut misses = 0;
@@ -63,7 +78,7 @@ fn who_waited_is_answered_for_his_own_conditions() {
 #[test]
 fn what_turns_out_to_be_uncacheable_lets_everybody_go_at_once() {
     let thrust = played();
-    let mut clients: Vec<_> = (0..8).map(|_| waiting(&thrust, "/a.js", "")).collect();
+    let mut clients = all_waiting(&thrust, 8, "/a.js");
     let (mut app, _) = thrust.app().request();
     answer(&mut app, "200 OK", "cache-control: private\r\n", "1");
     // All the others are at the app before any of them is answered.
@@ -75,7 +90,7 @@ fn what_turns_out_to_be_uncacheable_lets_everybody_go_at_once() {
         assert_eq!(client.response().status, 200);
     }
     // And from now on nobody waits for anybody.
-    let mut clients: Vec<_> = (0..3).map(|_| waiting(&thrust, "/a.js", "")).collect();
+    let mut clients = all_waiting(&thrust, 3, "/a.js");
     let mut apps: Vec<_> = (0..3).map(|_| thrust.app().request().0).collect();
     for app in &mut apps {
         answer(app, "200 OK", "cache-control: private\r\n", "3");
@@ -88,7 +103,7 @@ fn what_turns_out_to_be_uncacheable_lets_everybody_go_at_once() {
 #[test]
 fn what_is_not_known_to_be_storable_is_not_waited_for() {
     let thrust = played();
-    let mut clients: Vec<_> = (0..3).map(|_| waiting(&thrust, "/page", "")).collect();
+    let mut clients = all_waiting(&thrust, 3, "/page");
     let mut apps: Vec<_> = (0..3).map(|_| thrust.app().request().0).collect();
     for app in &mut apps {
         answer(app, "200 OK", "", "page");
@@ -197,7 +212,7 @@ fn what_is_stale_is_validated_once_for_all() {
     let thrust = played();
     let stale = "cache-control: public, max-age=60\r\nage: 60\r\netag: \"a\"\r\n";
     asked(&thrust, "/page", "", stale, "page");
-    let mut clients: Vec<_> = (0..10).map(|_| waiting(&thrust, "/page", "")).collect();
+    let mut clients = all_waiting(&thrust, 10, "/page");
     let (mut app, request) = thrust.app().request();
     assert_eq!(request.field("if-none-match"), Some("\"a\""));
     answer(&mut app, "304 Not Modified", FRESH, "");
@@ -234,7 +249,7 @@ fn what_could_be_stored_once_is_asked_for_once_after_it_was_forgotten() {
     let thrust = played();
     asked(&thrust, "/page", "", FRESH, "page");
     asked_with(&thrust, "DELETE", "/page", "", "204 No Content", "", "");
-    let mut clients: Vec<_> = (0..5).map(|_| waiting(&thrust, "/page", "")).collect();
+    let mut clients = all_waiting(&thrust, 5, "/page");
     let (mut app, _) = thrust.app().request();
     answer(&mut app, "200 OK", FRESH, "new");
     for client in &mut clients {

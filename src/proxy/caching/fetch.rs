@@ -17,8 +17,8 @@ use super::{
 };
 use crate::{
     cache::{
-        CDN_CACHE_CONTROL, Cache, Control, Landing, Place, Stored, Terms, Times, Unstorable, judge,
-        serves_error, serves_outage,
+        CDN_CACHE_CONTROL, Cache, Control, Landing, Place, Stored, Terms, Times, Unstorable, has,
+        judge, serves_error, serves_outage,
     },
     drain::Watch,
     handler::{Cause, Handler, Request, Response},
@@ -85,7 +85,7 @@ impl<H> Fetch<H> {
             self.supersede(fate, errand);
         }
         let headers = response.headers_mut();
-        headers.remove(CDN_CACHE_CONTROL);
+        strip_targeted(headers);
         self.labels.forwarded(headers, errand.why, fate);
         response
     }
@@ -270,6 +270,13 @@ impl<H: Handler> Fetch<H> {
     pub(super) async fn ask(&self, request: Box<Request>, errand: &mut Errand) -> Response {
         let response = self.next.handle(request).await;
         self.settle(response, errand)
+    }
+}
+
+/// What was for us alone goes no further (RFC 9213 section 2).
+pub(super) fn strip_targeted(headers: &mut HeaderMap) {
+    if has(headers, &CDN_CACHE_CONTROL) {
+        headers.remove(CDN_CACHE_CONTROL);
     }
 }
 

@@ -4,7 +4,7 @@ use std::{cell::RefCell, fmt::Write as _, time::Instant};
 
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::cache::{Stored, Unstorable};
+use crate::cache::{Stored, Unstorable, has};
 
 const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
@@ -167,7 +167,10 @@ fn stale(why: Why, ttl: i64) -> String {
 
 /// The app's own `X-Cache` would be taken for ours; its `Cache-Status` stands before ours (RFC 9211 section 2).
 fn label(headers: &mut HeaderMap, word: &'static str, status: HeaderValue) {
-    headers.insert(X_CACHE, HeaderValue::from_static(word));
+    if has(headers, &X_CACHE) {
+        headers.remove(X_CACHE);
+    }
+    headers.append(X_CACHE, HeaderValue::from_static(word));
     headers.append(CACHE_STATUS, status);
 }
 

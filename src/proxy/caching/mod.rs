@@ -24,16 +24,14 @@ use self::{
     answer::{answer_to, whole},
     changes::{Change, path_of},
     errand::Errand,
-    fetch::{Fetch, miss},
+    fetch::{Fetch, miss, strip_targeted},
     glance::{Glance, Way},
     label::{Fate, Labels, Use, Why},
     waiting::is_asset,
 };
 use super::{App, headers, kept::Kept};
 use crate::{
-    cache::{
-        Asked, CDN_CACHE_CONTROL, Cache, Found, Known, Reuse, Stored, Target, decide, serves_outage,
-    },
+    cache::{Asked, Cache, Found, Known, Reuse, Stored, Target, decide, has, serves_outage},
     drain::Watch,
     handler::{Cause, Handler, Request, Response, answer as refuse},
 };
@@ -227,7 +225,7 @@ impl<H: Handler + 'static> Caching<H> {
 
     fn hit(&self, request: &mut Request, stored: &Arc<Stored>, how: Use, plain: bool) -> Response {
         let now = request.client.arrived;
-        let has_forms = request.head.headers.contains_key(header::ACCEPT_ENCODING);
+        let has_forms = has(&request.head.headers, &header::ACCEPT_ENCODING);
         let (fields, method) = (&mut request.head.headers, &request.head.method);
         let mut response = if plain {
             // hyper gets this map back with the answer, and parses the next request into its room.
@@ -248,7 +246,7 @@ impl<H: Handler + 'static> Caching<H> {
     fn pass(&self, mut response: Response, why: Why) -> Response {
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             let headers = response.headers_mut();
-            headers.remove(CDN_CACHE_CONTROL);
+            strip_targeted(headers);
             self.fetch.labels.forwarded(headers, why, Fate::Unsaid);
         }
         response
