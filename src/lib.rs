@@ -27,13 +27,15 @@
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
 //! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │                    compression ─► hold ─► reverse proxy ─► pool ───┼──► app
-//!             for life   │                                                                    │
+//!             on a core, │   compression ─► public files ─► sendfile ─► caching ─►            │
+//!             for life   │                           hold ─► reverse proxy ─► pool ───────────┼──► app
+//!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
 //!
 //! One core is one thread with a runtime, a request path ([`proxy::stack`]) and a pool of its own: nothing on the way of a
-//! request is shared, locked or sent to another thread. The control thread has the Service, the signals and the child.
+//! request is sent to another thread, and nothing shared but the cache, whose locks are many and short. The control thread has
+//! the Service, the signals and the child.
 //!
 //! ## The rooms
 //!

@@ -65,7 +65,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),
     // GROUND
-    ("handler", &["coding", "files", "http1"]),
+    ("handler", &["coding", "content::Coding", "files", "http1"]),
     ("http1", &["drain", "target"]),
     ("coding", &["content"]),
     ("content", &[]),

@@ -11,6 +11,8 @@ mod flight;
 mod key;
 mod keys;
 mod known;
+#[cfg(test)]
+mod model;
 mod reuse;
 mod storable;
 mod store;
@@ -54,8 +56,9 @@ use self::{
     vary::Names,
 };
 
-/// How many counters tell invalidations apart.
-const EPOCHS: usize = 256;
+/// How many counters tell invalidations apart: of two URIs with the same one, a change to either keeps what is on its way
+/// for the other from being stored, this once.
+const EPOCHS: usize = 1 << 14;
 
 /// What the cache was told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,7 +83,7 @@ struct Shared {
     flights: Arc<Flights>,
     hasher: DefaultHashBuilder,
     /// How often something under keys with this hash was invalidated.
-    epochs: [AtomicU32; EPOCHS],
+    epochs: Box<[AtomicU32]>,
     next_id: AtomicU64,
 }
 
@@ -119,7 +122,7 @@ impl Cache {
             known: Knowledge::new(),
             flights: Flights::new(),
             hasher: DefaultHashBuilder::default(),
-            epochs: std::array::from_fn(|_| AtomicU32::new(0)),
+            epochs: (0..EPOCHS).map(|_| AtomicU32::new(0)).collect(),
             next_id: AtomicU64::new(1),
         }))
     }
@@ -278,6 +281,23 @@ impl Cache {
         match self.0.store.get(&coded_key(content, coding)) {
             Some(Slot::Coded(body)) => Some(body),
             _ => None,
+        }
+    }
+
+    /// Says that one makes another form of a stored body; if somebody does already, what to wait for.
+    ///
+    /// # Errors
+    /// The other's flight.
+    pub fn lead_coded(&self, content: u64, coding: &str) -> Result<Lead, Arc<Flight>> {
+        let key = coded_key(content, coding);
+        loop {
+            if let Some(lead) = self.0.flights.begin(content, &key) {
+                return Ok(lead);
+            }
+            // It may have landed in between.
+            if let Some(flight) = self.0.flights.find(content, &key) {
+                return Err(flight);
+            }
         }
     }
 

@@ -34,8 +34,8 @@ impl Gzip {
             |level, window| Compress::new_with_window_bits(Compression::new(level), false, window);
         let deflate = match purpose {
             // As small as zlib's level 4, at two thirds of its cost.
-            Purpose::Passing { .. } => Compress::take().unwrap_or_else(|| fresh(4, 15)),
-            Purpose::Endless => fresh(4, 12),
+            Purpose::Passing { .. } => Compress::take().unwrap_or_else(|| fresh(3, 15)),
+            Purpose::Endless => fresh(3, 12),
             Purpose::Kept => fresh(6, 15),
         };
         Self {

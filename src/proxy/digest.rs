@@ -36,13 +36,17 @@ fn is_hexadecimal(part: &[u8]) -> bool {
         && (part.len() > 8 || part.iter().any(u8::is_ascii_alphabetic))
 }
 
-/// 8 letters and digits as no word has them: with a digit, or a capital letter inside.
+/// 8 letters and digits as no word has them: with a letter behind a digit, or a capital letter inside.
 fn is_base64url(part: &[u8]) -> bool {
     let plain = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     part.len() == 8
         && part.iter().all(plain)
-        && part.iter().any(u8::is_ascii_alphabetic)
-        && (part.iter().any(u8::is_ascii_digit) || part[1..].iter().any(u8::is_ascii_uppercase))
+        && (letter_behind_digit(part) || part[1..].iter().any(u8::is_ascii_uppercase))
+}
+
+fn letter_behind_digit(part: &[u8]) -> bool {
+    let mut from_digit = part.iter().skip_while(|byte| !byte.is_ascii_digit());
+    from_digit.any(u8::is_ascii_alphabetic)
 }
 
 #[cfg(test)]
@@ -68,6 +72,7 @@ mod tests {
             "a-3f2a91b.css",
             "index-DiwrgTda.js",
             "assets/jquery-migrated.js",
+            "assets/photo-iphone12.jpg",
             "3f2a91bc",
             "3f2a91bc.css",
             "app-3f2a91bc",

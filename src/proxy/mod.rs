@@ -20,6 +20,7 @@ mod file_answer;
 mod headers;
 mod health;
 mod hold;
+mod kept;
 mod page;
 mod percent;
 mod pool;
@@ -31,7 +32,7 @@ mod reverse_proxy;
 mod sendfile;
 mod tunnel;
 
-use std::{num::NonZeroU64, path::PathBuf, rc::Rc, time::Duration};
+use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 pub use app::{App, AppState};
 pub use probe::Probe;
@@ -113,7 +114,7 @@ pub fn stack(
     stdout: Stdout,
     watch: Watch,
 ) -> impl Handler + use<> {
-    let compression = settings.compression.as_ref().map(Policy::new).map(Rc::new);
+    let compression = settings.compression.as_ref().map(Policy::new);
     let path = ReverseProxy::new(settings, app.clone(), watch.clone());
     let path = Caching::new(
         cache.clone(),
@@ -124,7 +125,7 @@ pub fn stack(
     );
     let path = Sendfile::new(&settings.files, path);
     let path = PublicFiles::new(settings.files.public.as_deref(), path);
-    let path = Compression::new(compression, path);
+    let path = Compression::new(compression, cache.clone(), path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);

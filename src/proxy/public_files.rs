@@ -1,8 +1,8 @@
 //! Files under PUBLIC_PATH, sent without the app, and the pages there for what we have to say ourselves.
 //!
-//! A name is looked up as Rails does it: `/a` is `a`, else `a.html`, or `a/index.html` where `a` is a directory. Looking
-//! up costs one system call on the core, two for a name without an extension; what the kernel has in its cache of names
-//! does not wait for a disk.
+//! A name is looked up as Rails does it: `/a`, and `/a/`, is `a`, else `a.html`, else `a/index.html`. Looking up costs one
+//! system call on the core, two for a name without a known extension; what the kernel has in its cache of names does not
+//! wait for a disk.
 
 use std::{
     ffi::OsStr,
@@ -83,7 +83,8 @@ impl Public {
     /// The file that `request` asks for, if there is one.
     fn answer(&self, request: &Request) -> Option<Response> {
         let asked = Asked::by(request);
-        if !asked.reads() {
+        // Who asks for another protocol wants no file.
+        if !asked.reads() || request.upgrade.is_some() {
             return None;
         }
         let decoded = percent::decoded(request.head.uri.path().as_bytes());
@@ -113,17 +114,25 @@ impl Public {
 
     /// The file of that name, or the page that it stands for.
     fn find(&self, name: &Path) -> Option<(PathBuf, OpenFile)> {
-        if name.as_os_str().is_empty() || name.as_os_str().as_bytes().ends_with(b"/") {
-            return self.open(name.join("index.html"));
+        if name.as_os_str().is_empty() {
+            return self.open("index.html".into());
         }
-        match self.files.open(name) {
-            Ok(file) => Some((name.to_owned(), file)),
-            Err(OpenError::Missing) if name.extension().is_none() => {
-                self.open(name.with_extension("html"))
-            }
-            // A directory.
-            Err(OpenError::Refused(_)) => self.open(name.join("index.html")),
-            Err(_) => None,
+        let error = match self.files.open(name) {
+            Ok(file) => return Some((name.to_owned(), file)),
+            Err(error) => error,
+        };
+        if mime_guess::from_path(name).first_raw().is_some() {
+            return None;
+        }
+        let mut page = name.as_os_str().to_owned();
+        page.push(".html");
+        match error {
+            // What is not there is no directory.
+            OpenError::Missing => self.open(page.into()),
+            OpenError::Refused(_) => self
+                .open(page.into())
+                .or_else(|| self.open(name.join("index.html"))),
+            OpenError::Failed(_) => None,
         }
     }
 
@@ -161,7 +170,7 @@ impl Public {
     }
 }
 
-/// The path below the directory; none of one that no public file can have: dot-files are nobody's business, `..` is one of
+/// The path below the directory, without a slash at its end; none of one that no public file can have: dot-files are nobody's business, `..` is one of
 /// them, and an empty segment is another URI.
 fn plain(path: &[u8]) -> Option<&[u8]> {
     let below = path.strip_prefix(b"/")?;
@@ -170,7 +179,7 @@ fn plain(path: &[u8]) -> Option<&[u8]> {
     let inner = below.strip_suffix(b"/").unwrap_or(below);
     let is_odd = segments.any(odd)
         || (!inner.is_empty() && inner.split(|byte| *byte == b'/').any(<[u8]>::is_empty));
-    (!is_odd).then_some(below)
+    (!is_odd).then_some(inner)
 }
 
 /// Whether a file of this name may have compressed forms beside it: not what is compressed already.
@@ -192,7 +201,7 @@ mod tests {
             ("/", Some("")),
             ("/a", Some("a")),
             ("/a/b.c", Some("a/b.c")),
-            ("/a/", Some("a/")),
+            ("/a/", Some("a")),
             ("/.env", None),
             ("/a/.git/config", None),
             ("/..", None),

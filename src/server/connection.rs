@@ -26,7 +26,7 @@ use tokio::{
 
 use super::{
     clock::Clock,
-    close::{finish, request_timeout},
+    close::{finish, finish_talking, request_timeout},
     core::{Admission, Core},
     face::Face,
     handshake::Handshake,
@@ -40,7 +40,7 @@ use super::{
     tunnel::Tunnelled,
 };
 use crate::{
-    drain::Stage,
+    drain::{Stage, Watch},
     handler::{
         Body, BodyError, Client, Handler, Incoming, Request, RequestBody, RequestId, Response,
         Upgrade, UpgradeSlot,
@@ -261,7 +261,7 @@ impl<H: Handler + 'static> Connection<H> {
                 Parting::Goodbye(_) => Leave::LetGo,
                 Parting::Cut | Parting::Stuck => Leave::Cut,
             };
-            self.close(stream, &leave);
+            self.close_with(stream, &leave, finish_talking);
         }
     }
 
@@ -398,7 +398,11 @@ impl<H> Connection<H> {
     }
 
     /// Closes `stream`; lingering runs in a task of its own and keeps nothing of this connection.
-    fn close(self, mut stream: Stream, leave: &Leave) {
+    fn close(self, stream: Stream, leave: &Leave) {
+        self.close_with(stream, leave, finish);
+    }
+
+    fn close_with(self, mut stream: Stream, leave: &Leave, finish: fn(Stream, &Watch)) {
         let state = &self.state;
         state.closed();
         if matches!(leave, Leave::HeadTimeout) {

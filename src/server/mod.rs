@@ -1,7 +1,9 @@
 //! Connections: knows sockets, not requests.
 //!
-//! A core is a thread with a runtime of its own, where a connection stays for life. Each accepts from a queue of its own. The [`Drain`](crate::drain::Drain) counts it before its task
-//! exists, shows it every stage of the stop, and does not forget it until it is closed.
+//! A core is a thread with a runtime of its own, where a connection stays for life. Each accepts from a queue of its own.
+//! The [`Drain`](crate::drain::Drain) counts a connection before its task exists and before any handshake, shows it every
+//! stage of the stop, and does not forget it until it is closed. A connection begins behind a [`Face`]: bare, or with a
+//! handshake; it goes on in HTTP/1.1 (`connection`) or in HTTP/2 (`http2`), and to the path that makes no difference.
 
 mod accept;
 mod acceptor;

@@ -1,7 +1,7 @@
 //! The cache under load: racing clients, little room, and never a wrong byte.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     io::{BufRead, BufReader, Write},
     net::{TcpListener, TcpStream},
     sync::{
@@ -16,13 +16,32 @@ use crate::support::{
     Builder, Client, PATIENCE, Response, Thrust, eventually, millis, seconds, unread,
 };
 
-/// What the app answers to a host and a target, the number of the request (from 0) being the last argument.
-type Answer = dyn Fn(&str, &str, usize) -> Vec<u8> + Send + Sync;
+/// What the app is asked.
+struct Question {
+    /// From 0.
+    number: usize,
+    head: Vec<String>,
+}
+
+impl Question {
+    fn target(&self) -> &str {
+        self.head[0].split(' ').nth(1).expect("a request line")
+    }
+
+    /// The value of a field, or nothing.
+    fn field(&self, name: &str) -> &str {
+        let fields = self.head.iter().filter_map(|line| line.split_once(": "));
+        let mut values = fields.filter(|(found, _)| *found == name);
+        values.next().map_or("", |(_, value)| value)
+    }
+}
+
+type Answer = dyn Fn(&Question) -> Vec<u8> + Send + Sync;
 
 /// Thrust in front of an app that is a closure, and how often the app has been asked.
 fn started(
     builder: Builder,
-    answer: impl Fn(&str, &str, usize) -> Vec<u8> + Send + Sync + 'static,
+    answer: impl Fn(&Question) -> Vec<u8> + Send + Sync + 'static,
 ) -> (Thrust, Arc<AtomicUsize>) {
     let builder = builder
         .tcp()
@@ -50,10 +69,11 @@ fn serve(mut stream: &TcpStream, count: &AtomicUsize, answer: &Answer) -> Option
             .map_while(Result::ok)
             .take_while(|line| !line.is_empty())
             .collect();
-        let target = head.first()?.split(' ').nth(1)?;
-        let host = head.iter().find_map(|line| line.strip_prefix("host: "))?;
+        if head.is_empty() {
+            return None;
+        }
         let number = count.fetch_add(1, SeqCst);
-        stream.write_all(&answer(host, target, number)).ok()?;
+        stream.write_all(&answer(&Question { number, head })).ok()?;
     }
 }
 
@@ -86,7 +106,7 @@ fn race(thrust: &Thrust, count: usize) -> Vec<Response> {
 fn a_hundred_clients_race_on_a_cold_key_and_all_get_it_whole() {
     let body = b"0123456789".repeat(10_000);
     let expected = body.clone();
-    let (mut thrust, asked) = started(Thrust::builder(), move |_, _, _| {
+    let (mut thrust, asked) = started(Thrust::builder(), move |_| {
         thread::sleep(millis(20));
         ok("cache-control: public, max-age=60\r\n", &body)
     });
@@ -104,9 +124,12 @@ fn a_hundred_clients_race_on_a_cold_key_and_all_get_it_whole() {
 
 #[test]
 fn a_hundred_clients_race_on_a_stale_key_and_the_app_is_asked_once() {
-    let (mut thrust, asked) = started(Thrust::builder(), |_, _, number| {
-        if number == 0 {
-            return ok("cache-control: public, max-age=60\r\nage: 100\r\n", b"old");
+    let (mut thrust, asked) = started(Thrust::builder(), |question| {
+        if question.number == 0 {
+            return ok(
+                "cache-control: public, max-age=60\r\nage: 100\r\netag: \"1\"\r\n",
+                b"old",
+            );
         }
         // Time enough for all to ask who would.
         thread::sleep(millis(500));
@@ -144,9 +167,9 @@ fn who_asks_for_what_is_not_stored_does_not_wait_for_others() {
         "cache-control: public, max-age=60\r\nset-cookie: id=1\r\n",
     ] {
         let turnstile = Turnstile::default();
-        let (mut thrust, _) = started(Thrust::builder(), move |_, _, number| {
+        let (mut thrust, _) = started(Thrust::builder(), move |question| {
             // Once it is known what it is, all must be here before one is answered.
-            let met = number == 0 || turnstile.pass(20, PATIENCE);
+            let met = question.number == 0 || turnstile.pass(20, PATIENCE);
             ok(fields, if met { b"met" } else { b"alone" })
         });
         assert_eq!(thrust.get("/").text(), "met");
@@ -159,13 +182,96 @@ fn who_asks_for_what_is_not_stored_does_not_wait_for_others() {
     }
 }
 
+/// A key that is known to be stored, and is stale: `first` has been given out for it.
+const STALE: &str = "cache-control: public, max-age=60\r\nage: 100\r\netag: \"1\"\r\n";
+
+#[test]
+fn who_waits_for_another_does_not_get_what_was_for_that_one_alone() {
+    for fields in [
+        "cache-control: public, max-age=60\r\nset-cookie: id=1\r\n",
+        "cache-control: private, max-age=60\r\n",
+        "cache-control: no-store\r\n",
+        "cache-control: public, max-age=60\r\nvary: *\r\n",
+    ] {
+        let (mut thrust, asked) = started(Thrust::builder(), move |question| {
+            if question.number == 0 {
+                return ok(STALE, b"first");
+            }
+            thread::sleep(millis(200));
+            ok(fields, format!("for number {}", question.number).as_bytes())
+        });
+        assert_eq!(thrust.get("/").text(), "first");
+        let texts: BTreeSet<_> = race(&thrust, 20).iter().map(Response::text).collect();
+        assert_eq!(texts.len(), 20, "{fields:?}: each its own");
+        assert_eq!(asked.load(SeqCst), 21);
+        assert_eq!(thrust.stop(), 143);
+    }
+}
+
+#[test]
+fn who_waits_for_another_gets_its_own_variant() {
+    let (mut thrust, _) = started(Thrust::builder(), |question| {
+        let vary = "vary: accept-language\r\n";
+        if question.number == 0 {
+            return ok(&format!("{STALE}{vary}"), b"first");
+        }
+        thread::sleep(millis(100));
+        ok(
+            &format!("cache-control: public, max-age=60\r\n{vary}"),
+            question.field("accept-language").as_bytes(),
+        )
+    });
+    assert_eq!(thrust.get("/").text(), "first");
+    let (port, start) = (thrust.port(), Arc::new(Barrier::new(20)));
+    let clients = (0..20).map(|number| {
+        let start = Arc::clone(&start);
+        thread::spawn(move || {
+            let mut client = Client::connect(port);
+            start.wait();
+            let fields = format!("accept-language: l{}\r\n", number % 4);
+            client.send_head("GET", "/", &fields);
+            (number % 4, client.response())
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    for client in clients {
+        let (language, response) = client.join().expect("clients do not panic");
+        assert_eq!(response.text(), format!("l{language}"));
+    }
+    assert_eq!(thrust.stop(), 143);
+}
+
+#[test]
+fn a_change_ends_what_is_still_on_its_way() {
+    let gate = Arc::new(Turnstile::default());
+    let opened = Arc::clone(&gate);
+    let (mut thrust, asked) = started(Thrust::builder(), move |question| {
+        match question.number {
+            0 => drop(gate.pass(2, PATIENCE)),
+            _ => return ok("cache-control: public, max-age=60\r\n", b"after"),
+        }
+        ok("cache-control: public, max-age=60\r\n", b"before")
+    });
+    let mut reader = thrust.connect();
+    reader.send_get("/");
+    assert!(eventually(PATIENCE, || asked.load(SeqCst) == 1));
+    assert_eq!(thrust.connect().post("/", b"").status, 200);
+    opened.pass(2, PATIENCE);
+    assert_eq!(reader.response().text(), "before");
+    assert_eq!(thrust.get("/").text(), "after");
+    assert_eq!(thrust.stop(), 143);
+}
+
 #[test]
 fn the_fill_goes_on_when_the_client_that_caused_it_leaves() {
     let gate = Arc::new(Turnstile::default());
     let opened = Arc::clone(&gate);
-    let (mut thrust, asked) = started(Thrust::builder(), move |_, _, number| {
-        if number == 0 {
-            return ok("cache-control: public, max-age=60\r\nage: 100\r\n", b"old");
+    let (mut thrust, asked) = started(Thrust::builder(), move |question| {
+        if question.number == 0 {
+            return ok(
+                "cache-control: public, max-age=60\r\nage: 100\r\netag: \"1\"\r\n",
+                b"old",
+            );
         }
         gate.pass(2, PATIENCE);
         ok("cache-control: public, max-age=60\r\n", b"new")
@@ -201,14 +307,14 @@ impl Chance {
     }
 }
 
-/// The one right body of a host and a target: a checksum of both, spun out into letters, up to 16 KB of them.
+/// The one right body of a host and a target: a checksum of both, spun out into letters, up to 4 KB of them.
 fn page(host: &str, target: &str) -> Vec<u8> {
     let sum = host.bytes().chain(target.bytes());
     let sum = sum.fold(0xcbf2_9ce4_8422_2325_u64, |sum, byte| {
         (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });
     let mut chance = Chance(sum | 1);
-    let length = chance.below(16_000);
+    let length = chance.below(4_000);
     let name = format!("{host}{target} ").into_bytes();
     let letters = (0..length).map(|_| b"abcdefghijklmnop"[chance.below(16) as usize]);
     name.into_iter().chain(letters).collect()
@@ -226,7 +332,7 @@ fn reader(port: u16, seed: u64, end: Instant) -> Account {
         let most = [20, 200, 2_000][chance.below(3) as usize];
         let target = format!("/{}", chance.below(most));
         let host = ["a.example", "b.example"][chance.below(2) as usize];
-        let coding = ["", "gzip", "br", "zstd"][chance.below(4) as usize];
+        let coding = ["", "", "", "", "", "gzip", "br", "zstd"][chance.below(8) as usize];
         let whole = page(host, &target);
         let first = chance.below(whole.len() as u64) as usize;
         let range = match chance.below(8) {
@@ -254,11 +360,11 @@ fn reader(port: u16, seed: u64, end: Instant) -> Account {
 
 #[test]
 fn under_pressure_nobody_gets_a_wrong_byte_or_another_hosts_page() {
-    let builder = Thrust::builder().env("CACHE_SIZE", "2MB");
-    let (mut thrust, asked) = started(builder, |host, target, _| {
+    let builder = Thrust::builder().env("CACHE_SIZE", "1MB");
+    let (mut thrust, asked) = started(builder, |question| {
         let fields =
             "cache-control: public, max-age=60\r\ncontent-type: text/css\r\netag: \"1\"\r\n";
-        ok(fields, &page(host, target))
+        ok(fields, &page(question.field("host"), question.target()))
     });
     let (port, end) = (thrust.port(), Instant::now() + seconds(3));
     let readers = (1..=8).map(|seed| thread::spawn(move || reader(port, seed * 7919, end)));
@@ -269,7 +375,7 @@ fn under_pressure_nobody_gets_a_wrong_byte_or_another_hosts_page() {
             *all.entry(cache).or_default() += count;
         }
     }
-    // 4,000 pages of 8 KB do not fit: the store was full, and things left it.
+    // 4,000 pages of 2 KB do not fit: the store was full, and things left it.
     let (hits, asked) = (all.get("hit").copied().unwrap_or(0), asked.load(SeqCst));
     assert!(hits > 200 && asked > 400, "{all:?}, asked {asked} times");
     assert_eq!(thrust.stop(), 143);

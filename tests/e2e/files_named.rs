@@ -145,13 +145,14 @@ fn what_the_app_sends_beside_the_name_is_dropped_and_its_connection_used_again()
     let thrust = Thrust::builder().start();
     let accepted = thrust.count_child_lines("accepted");
     let mut client = thrust.connect();
-    for beside in [0, 10, 300_000, 1_000, 0] {
+    for beside in [0, 10, 300_000, 1_000].into_iter().cycle().take(40) {
         let target = format!("/named?beside={beside}");
         let response = ask(&mut client, "GET", &target, &format!("x-sendfile: {path}"));
         assert_eq!(response.text(), "the file");
     }
-    // It may take a moment until what came beside has been read: at most one more connection was needed meanwhile.
-    assert!(thrust.count_child_lines("accepted") <= accepted + 2);
+    // It takes a moment until what came beside has been read; meanwhile the next request needs another connection.
+    let connections = thrust.count_child_lines("accepted") - accepted;
+    assert!(connections < 10, "{connections} for 40 requests");
 }
 
 #[test]

@@ -6,7 +6,10 @@ use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
 use crate::support::{
     End, PATIENCE, QUIET, Thrust, alone,
-    frames::{ALL_STREAMS, Answer, DATA, END_STREAM, Frames, GOAWAY, PREFACE, head},
+    frames::{
+        ALL_STREAMS, Answer, DATA, END_STREAM, Frames, GOAWAY, PREFACE, SETTINGS, WINDOW_UPDATE,
+        head,
+    },
     millis, seconds,
 };
 
@@ -202,6 +205,37 @@ fn m7_a_response_counts_until_its_last_byte_was_taken() {
     assert_eq!(received + rest.body.len(), 100_000);
     assert_eq!(thrust.wait_exit(PATIENCE), 143);
     assert_eq!(thrust.wait_for("drain finished").field("reason"), "done");
+}
+
+#[test]
+fn m6_whole_responses_that_the_client_has_not_read_outlive_the_deadline() {
+    let mut thrust = Thrust::builder()
+        .env("H2C_ENABLED", "1")
+        .env("HTTP_DRAIN_TIMEOUT", "1")
+        .start();
+    let mut client = Frames::connect(thrust.port());
+    client.send(PREFACE);
+    // SETTINGS_INITIAL_WINDOW_SIZE: 1 GiB
+    client.frame(SETTINGS, 0, 0, &[0, 4, 0x40, 0, 0, 0]);
+    client.frame(WINDOW_UPDATE, 0, 0, &0x4000_0000_u32.to_be_bytes());
+    let streams: Vec<u32> = (0..120).map(|number| 2 * number + 1).collect();
+    for stream in &streams {
+        client.get(*stream, "/bytes?n=60000");
+    }
+    // More than sockets hold; Thrust has all of it.
+    for number in 0..streams.len() {
+        thrust.wait_for_nth_child_line(number, "done GET /bytes");
+    }
+    thrust.signal(SIGTERM);
+    assert_eq!(thrust.wait_for("drain finished").field("reason"), "timeout");
+    thrust.wait_for("child exited");
+    for stream in streams {
+        let answer = client.response(stream);
+        assert!(answer.is_ok() && answer.body.len() == 60_000, "{stream}");
+    }
+    assert_eq!(client.end(), End::Eof);
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+    assert_eq!(thrust.wait_for("stopped").number("cut"), 0);
 }
 
 #[test]

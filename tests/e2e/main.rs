@@ -103,6 +103,9 @@ mod files_conditions;
 // Files on their way: sendfile(2), many at once, cut off, replaced, and through a stop.
 mod files_sent;
 
+// PUBLIC_PATH: what is found there, in which form, and what goes on to the app; the pages for errors.
+mod files_public;
+
 // Which responses are compressed, in which coding, and what their heads say then.
 mod compression;
 

@@ -9,6 +9,8 @@ pub(crate) struct File {
     pub(crate) env: Vec<(String, String)>,
     /// Path, contents, and when it was modified.
     pub(crate) files: Vec<(String, Vec<u8>, String)>,
+    /// Whether its cases run one after the other.
+    pub(crate) alone: bool,
     pub(crate) cases: Vec<Case>,
 }
 

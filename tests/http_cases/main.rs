@@ -6,8 +6,9 @@
 //! stored. `CASE=words cargo test --test http_cases` runs only the cases whose name contains these words.
 //!
 //! ```text
-//! env CACHE_REQUIRE_PUBLIC=0            before the first case: what Thrust is told
+//! env CACHE_REQUIRE_PUBLIC=0            before the first case: what Thrust is told, with THRUSTER_ in front
 //! file public/a.txt "hello" now-100     a file below {dir}, and when it was modified
+//! alone                                 no case at the same time as another
 //!
 //! ## 9111-4.2.1 s-maxage comes before max-age
 //! > GET /a | Accept: text/html          what the client asks; GET / where nothing is said

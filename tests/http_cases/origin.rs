@@ -132,6 +132,12 @@ impl Origin {
         script.sent.clear();
     }
 
+    /// Forgets what was sent so far; the answers stay.
+    pub(crate) fn forget(&self, host: &str) {
+        let mut scripts = self.shared.scripts();
+        scripts.entry(host.to_owned()).or_default().sent.clear();
+    }
+
     /// Looks at a script once it is played to its end, or `patience` is over.
     pub(crate) fn look<T>(
         &self,

@@ -49,8 +49,12 @@ fn lines(text: &str) -> Vec<Line> {
     lines
 }
 
-/// `env NAME=value` or `file PATH "contents" MODIFIED`.
+/// `alone`, `env NAME=value` or `file PATH "contents" MODIFIED`.
 fn told(file: &mut File, line: &str) {
+    if line == "alone" {
+        file.alone = true;
+        return;
+    }
     if let Some((name, value)) = line
         .strip_prefix("env ")
         .and_then(|rest| rest.split_once('='))
@@ -63,8 +67,8 @@ fn told(file: &mut File, line: &str) {
         .and_then(|rest| rest.split_once(' '));
     let (path, rest) = rest.unwrap_or_else(|| panic!("before the first case: {line}"));
     let (contents, modified) = match rest.rsplit_once(" now") {
-        Some((contents, offset)) => (contents, format!("now{offset}")),
-        None => (rest, "now-1000".to_owned()),
+        Some((contents, offset)) => (contents, offset.to_owned()),
+        None => (rest, "-1000".to_owned()),
     };
     let contents = text(contents).unwrap_or_else(|| panic!("no text: {line}"));
     let path = path.replace("%20", " ");

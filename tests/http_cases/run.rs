@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicUsize, Ordering::SeqCst},
     },
     thread,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 
 use crate::{
@@ -46,8 +46,9 @@ pub(crate) fn file(path: &Path) {
 
 /// What is wrong with each case that fails.
 pub(crate) fn failures(name: &str, file: &File) -> Vec<String> {
-    let directory = Directory::with(name, file);
-    let variables = Variables::new("", &directory.0);
+    let now = SystemTime::now();
+    let directory = Directory::with(name, file, now);
+    let variables = Variables::new(now, "", &directory.0);
     let mut builder = Thrust::builder()
         .tcp()
         .command(["sleep", "600"])
@@ -61,8 +62,10 @@ pub(crate) fn failures(name: &str, file: &File) -> Vec<String> {
         port: thrust.port(),
         origin: &origin,
         directory: &directory.0,
+        now: (!file.files.is_empty()).then_some(now),
     };
-    place.run(&file.cases)
+    let workers = if file.alone { 1 } else { WORKERS };
+    place.run(&file.cases, workers)
 }
 
 /// Where cases run.
@@ -71,10 +74,12 @@ struct Place<'a> {
     port: u16,
     origin: &'a Origin,
     directory: &'a Path,
+    /// What `now` is where there are files, whose times are counted from it; else the beginning of each case.
+    now: Option<SystemTime>,
 }
 
 impl Place<'_> {
-    fn run(&self, cases: &[Case]) -> Vec<String> {
+    fn run(&self, cases: &[Case], workers: usize) -> Vec<String> {
         let next = AtomicUsize::new(0);
         let failures = Mutex::new(Vec::new());
         let work = || {
@@ -83,13 +88,6 @@ impl Place<'_> {
                     failures.lock().unwrap().push((number, failure));
                 }
             }
-        };
-        // Who takes the app away takes it from all.
-        let refuses = |case: &Case| case.steps.iter().any(Step::refuses);
-        let workers = if cases.iter().any(refuses) {
-            1
-        } else {
-            WORKERS
         };
         thread::scope(|scope| (0..workers).for_each(|_| drop(scope.spawn(work))));
         let mut failures = failures.into_inner().unwrap();
@@ -101,7 +99,11 @@ impl Place<'_> {
         let host = format!("c{number}.test");
         let mut running = Running {
             place: *self,
-            variables: Variables::new(&host, self.directory),
+            variables: Variables::new(
+                self.now.unwrap_or_else(SystemTime::now),
+                &host,
+                self.directory,
+            ),
             host,
         };
         for (place, step) in case.steps.iter().enumerate() {
@@ -166,6 +168,7 @@ impl Running<'_> {
                 return verdict;
             }
             thread::sleep(millis(5));
+            self.place.origin.forget(&self.host);
         }
     }
 
@@ -305,7 +308,7 @@ fn list(text: &mut String, fields: &[(String, String)]) {
 struct Directory(PathBuf);
 
 impl Directory {
-    fn with(name: &str, file: &File) -> Self {
+    fn with(name: &str, file: &File, now: SystemTime) -> Self {
         let path = env::temp_dir().join(format!("thrust-cases-{}-{name}", process::id()));
         fs::create_dir_all(&path).unwrap();
         for (name, contents, modified) in &file.files {
@@ -313,7 +316,8 @@ impl Directory {
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(&path, contents).unwrap();
             let file = fs::File::options().append(true).open(&path).unwrap();
-            file.set_modified(variables::time(modified)).unwrap();
+            file.set_modified(variables::time(now, modified).unwrap())
+                .unwrap();
         }
         Self(path.canonicalize().unwrap())
     }

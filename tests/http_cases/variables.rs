@@ -14,13 +14,13 @@ pub(crate) struct Variables {
 }
 
 impl Variables {
-    pub(crate) fn new(host: &str, directory: &Path) -> Self {
+    pub(crate) fn new(now: SystemTime, host: &str, directory: &Path) -> Self {
         let named = [
             ("host".to_owned(), host.to_owned()),
             ("dir".to_owned(), directory.to_str().unwrap().to_owned()),
         ];
         Self {
-            now: SystemTime::now(),
+            now,
             named: named.into(),
         }
     }
@@ -58,25 +58,18 @@ impl Variables {
 
     fn value(&self, name: &str) -> Option<String> {
         match name.strip_prefix("now") {
-            Some(offset) => Some(httpdate::fmt_http_date(self.time(offset)?)),
+            Some(offset) => Some(httpdate::fmt_http_date(time(self.now, offset)?)),
             None => self.named.get(name).cloned(),
-        }
-    }
-
-    /// `+60` is in a minute.
-    fn time(&self, offset: &str) -> Option<SystemTime> {
-        let seconds = |digits: &str| digits.parse().ok().map(Duration::from_secs);
-        match offset.split_at_checked(1) {
-            Some(("+", digits)) => Some(self.now + seconds(digits)?),
-            Some(("-", digits)) => Some(self.now - seconds(digits)?),
-            _ => offset.is_empty().then_some(self.now),
         }
     }
 }
 
-/// The time that `now-100` is.
-pub(crate) fn time(text: &str) -> SystemTime {
-    let variables = Variables::new("", Path::new(""));
-    let offset = text.strip_prefix("now").expect("now, or now and a number");
-    variables.time(offset).expect("a number of seconds")
+/// `+60` is in a minute.
+pub(crate) fn time(now: SystemTime, offset: &str) -> Option<SystemTime> {
+    let seconds = |digits: &str| digits.parse().ok().map(Duration::from_secs);
+    match offset.split_at_checked(1) {
+        Some(("+", digits)) => Some(now + seconds(digits)?),
+        Some(("-", digits)) => Some(now - seconds(digits)?),
+        _ => offset.is_empty().then_some(now),
+    }
 }

@@ -204,11 +204,12 @@ impl<H> Fetch<H> {
     }
 
     /// A stored response as the answer to an errand.
-    pub(super) fn used(&self, stored: &Stored, how: Use, errand: &Errand) -> Response {
+    pub(super) fn used(&self, stored: &Arc<Stored>, how: Use, errand: &Errand) -> Response {
         let none = HeaderMap::new();
         let request = errand.headers.as_ref().unwrap_or(&none);
         let headers = stored.headers(HeaderMap::new());
         let mut response = answer_to(stored, &errand.method, request, headers);
+        super::mark(&mut response, stored);
         let now = Instant::now();
         self.labels.used(response.headers_mut(), stored, how, now);
         response

@@ -17,7 +17,7 @@ mod waiting;
 
 use std::{rc::Rc, sync::Arc, time::Instant};
 
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use http_body::Body as _;
 
 use self::{
@@ -29,7 +29,7 @@ use self::{
     label::{Fate, Labels, Use, Why},
     waiting::is_asset,
 };
-use super::{App, headers};
+use super::{App, headers, kept::Kept};
 use crate::{
     cache::{
         Asked, CDN_CACHE_CONTROL, Cache, Found, Known, Reuse, Stored, Target, decide, serves_outage,
@@ -225,8 +225,9 @@ impl<H: Handler + 'static> Caching<H> {
         response
     }
 
-    fn hit(&self, request: &mut Request, stored: &Stored, how: Use, plain: bool) -> Response {
+    fn hit(&self, request: &mut Request, stored: &Arc<Stored>, how: Use, plain: bool) -> Response {
         let now = request.client.arrived;
+        let has_forms = request.head.headers.contains_key(header::ACCEPT_ENCODING);
         let (fields, method) = (&mut request.head.headers, &request.head.method);
         let mut response = if plain {
             // hyper gets this map back with the answer, and parses the next request into its room.
@@ -234,6 +235,9 @@ impl<H: Handler + 'static> Caching<H> {
         } else {
             answer_to(stored, method, fields, stored.headers(HeaderMap::new()))
         };
+        if has_forms || response.status() == StatusCode::NOT_MODIFIED {
+            mark(&mut response, stored);
+        }
         self.fetch
             .labels
             .used(response.headers_mut(), stored, how, now);
@@ -264,6 +268,13 @@ impl<H: Handler + 'static> Caching<H> {
         change.settle(&response, &self.fetch.cache, &mut errand.keys);
         self.fetch.done(errand);
         self.pass(response, Why::Method)
+    }
+}
+
+/// Says what the answer was made from, unless that is only the head of a file.
+fn mark(response: &mut Response, stored: &Arc<Stored>) {
+    if !stored.names_file {
+        response.extensions_mut().insert(Kept(stored.clone()));
     }
 }
 

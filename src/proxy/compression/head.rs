@@ -50,22 +50,24 @@ pub(super) fn varies_by(headers: &HeaderMap, field: &str) -> bool {
 /// What the client has stays what it was told: `known` are the tags that it asked with.
 ///
 /// A cache takes the fields of a 304 over into what it has stored (RFC 9111 section 3.2): neither may it take what we
-/// encoded for the plain form, nor forget that there are several.
+/// encoded for the plain form, nor forget that there are several (RFC 9110 section 15.4.5).
 pub(super) fn not_modified(headers: &mut HeaderMap, known: Option<&HeaderValue>) {
-    if headers.contains_key(VARY) {
+    let weak = known.and_then(|known| weakly_known(headers, known));
+    if weak.is_some() || headers.contains_key(VARY) {
         vary(headers);
     }
-    let (Some(known), Some(tag)) = (known, headers.get(ETAG)) else {
-        return;
-    };
-    let has_weak = |tag: ETag<'_>| {
-        etag::list(known.as_bytes()).any(|known| !known.is_strong() && known.weak_eq(tag))
-    };
-    if ETag::parse(tag.as_bytes()).is_some_and(has_weak)
-        && let Some(weak) = etag::weakened(tag)
-    {
+    if let Some(weak) = weak {
         headers.insert(ETAG, weak);
     }
+}
+
+/// The weak form of this response's tag, if the client knows it by that: then what it has may be encoded.
+fn weakly_known(headers: &HeaderMap, known: &HeaderValue) -> Option<HeaderValue> {
+    let tag = headers.get(ETAG)?;
+    let parsed = ETag::parse(tag.as_bytes())?;
+    etag::list(known.as_bytes())
+        .any(|known| !known.is_strong() && known.weak_eq(parsed))
+        .then(|| etag::weakened(tag))?
 }
 
 /// The length that the head tells.
@@ -168,8 +170,10 @@ mod tests {
             assert_eq!(headers[ETAG], after, "{known} {tag}");
             assert!(varies_by(&headers, "accept-encoding"));
         }
-        let mut silent = HeaderMap::new();
+        let mut silent = headers(&[("etag", "\"a\"")]);
         not_modified(&mut silent, None);
-        assert!(silent.is_empty());
+        assert!(!silent.contains_key(VARY));
+        not_modified(&mut silent, Some(&HeaderValue::from_static("W/\"a\"")));
+        assert_eq!(silent[VARY], "Accept-Encoding");
     }
 }

@@ -6,16 +6,18 @@
 mod content_type;
 mod directives;
 pub(super) mod head;
+mod kept;
 mod personal;
 mod policy;
-
-use std::rc::Rc;
 
 use bytes::Bytes;
 use http::{StatusCode, Version};
 
-pub(super) use self::policy::{Asked, Policy};
+use self::policy::Asked;
+pub(super) use self::policy::Policy;
+use super::kept::Kept;
 use crate::{
+    cache::Cache,
     coding::{Encoder, Purpose},
     content::Coding,
     handler::{Body, Handler, Request, Response},
@@ -30,14 +32,19 @@ const LONGEST_FILE: u64 = 1024 * 1024;
 /// Encodes responses.
 #[derive(Debug)]
 pub(super) struct Compression<H> {
-    policy: Option<Rc<Policy>>,
+    policy: Option<Policy>,
+    cache: Cache,
     next: H,
 }
 
 impl<H> Compression<H> {
     /// Without a policy nothing is encoded, and that costs nothing.
-    pub(super) fn new(policy: Option<Rc<Policy>>, next: H) -> Self {
-        Self { policy, next }
+    pub(super) fn new(policy: Option<Policy>, cache: Cache, next: H) -> Self {
+        Self {
+            policy,
+            cache,
+            next,
+        }
     }
 }
 
@@ -49,7 +56,14 @@ impl<H: Handler> Handler for Compression<H> {
         let asked = policy.asked(&request.head);
         let knows_chunks = request.client.knows_interim;
         let mut response = self.next.handle(request).await;
-        policy.settle(&asked, knows_chunks, &mut response);
+        let Some(Kept(stored)) = response.extensions_mut().remove() else {
+            policy.settle(&asked, knows_chunks, &mut response);
+            return response;
+        };
+        if let Some(work) = policy.settle_kept(&self.cache, &stored, &asked, &mut response) {
+            // Boxed, as it is rare: it would take up room in every request's future.
+            Box::pin(work.finish(policy, &self.cache, &stored, knows_chunks, &mut response)).await;
+        }
         response
     }
 }

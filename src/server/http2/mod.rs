@@ -28,7 +28,11 @@ use h2::{
 };
 use tokio::task::spawn_local;
 
-use self::{pipe::MAX_BUFFER, shared::Shared, wire::Wire};
+use self::{
+    pipe::MAX_BUFFER,
+    shared::Shared,
+    wire::{Out, Wire},
+};
 use super::{
     clock::Clock,
     core::Core,
@@ -165,6 +169,7 @@ impl<H: Handler + 'static> Http2<'_, H> {
     /// Reads and writes all that can be, and begins the streams that have come.
     fn poll_turn(&mut self, cx: &mut Context<'_>) -> Poll<Parting> {
         loop {
+            self.wire.unblock();
             if let Poll::Ready(ended) = self.poll_frames(cx) {
                 if let Err(error) = ended {
                     tracing::debug!(%error, "connection ended");
@@ -172,8 +177,8 @@ impl<H: Handler + 'static> Http2<'_, H> {
                 return Poll::Ready(Parting::Done);
             }
             match self.wire.poll_out(cx) {
-                Poll::Ready(Ok(true)) => {}
-                Poll::Ready(Ok(false)) => {
+                Poll::Ready(Ok(Out::Some)) => {}
+                Poll::Ready(Ok(Out::All)) => {
                     let answered = self.shared.flushed();
                     self.wire
                         .metered(|meter| (0..answered).for_each(|_| meter.answered()));
@@ -242,11 +247,11 @@ impl<H> Http2<'_, H> {
     fn on_stage(&self, known: bool) -> Option<Parting> {
         let state = self.state;
         let stage = state.watch.stage();
-        let arrived = stage >= Stage::Draining && state.buffered() && !self.wire.is_stuck();
+        let arrived = stage >= Stage::Draining && state.buffered();
         let arriving = self.waiting_since().is_some();
         let parting = if stage == Stage::Cut {
             Some(Parting::Cut)
-        } else if stage <= Stage::Draining || state.in_flight() {
+        } else if stage <= Stage::Draining || self.is_busy() {
             None
         } else {
             // What has arrived is read and answered, whatever the stage, and what may be on the wire until the deadline.
@@ -263,6 +268,11 @@ impl<H> Http2<'_, H> {
         parting
     }
 
+    /// Whether requests are open, or what was said in answer to them is still with us.
+    fn is_busy(&self) -> bool {
+        self.state.in_flight() || self.shared.is_owing() || self.wire.is_stuck()
+    }
+
     /// Since when the rest of something is awaited: of the preface, a head or another frame.
     fn waiting_since(&self) -> Option<Instant> {
         self.wire.metered(|meter| {
@@ -277,7 +287,7 @@ impl<H> Http2<'_, H> {
         let clocks = earliest(self.read_deadline(), self.state.next_look());
         let idle = earliest(self.idle_deadline(), self.state.young_until());
         let shrink = (!self.shrunk).then(|| self.state.idle_since() + SHRINK_AFTER);
-        if self.state.in_flight() {
+        if self.is_busy() {
             clocks
         } else {
             earliest(clocks, earliest(idle, shrink))
@@ -306,7 +316,7 @@ impl<H> Http2<'_, H> {
         if over(self.state.next_look()) && self.state.takes_nothing(now) {
             return Some(Parting::Stuck);
         }
-        if !self.state.in_flight() {
+        if !self.is_busy() {
             if over(self.idle_deadline()) {
                 return Some(Parting::Goodbye(Reason::NO_ERROR));
             }
@@ -356,7 +366,7 @@ impl<H> Http2<'_, H> {
 
     async fn write_out(&self) {
         let wrote = poll_fn(|cx| Poll::Ready(self.wire.poll_out(cx))).await;
-        if matches!(wrote, Poll::Ready(Ok(_))) {
+        if matches!(wrote, Poll::Ready(Ok(Out::All))) {
             self.shared.flushed();
         }
     }

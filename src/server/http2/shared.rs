@@ -32,6 +32,11 @@ impl Shared {
         self.state.wake();
     }
 
+    /// Whether a response is whole that may not be with the kernel.
+    pub(super) fn is_owing(&self) -> bool {
+        !self.answered.borrow().is_empty()
+    }
+
     /// All that h2 had is with the kernel; how many responses it completed.
     pub(super) fn flushed(&self) -> usize {
         let answered = self.answered.take();

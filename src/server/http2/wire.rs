@@ -22,6 +22,15 @@ const GATHERED: usize = 16 * 1024;
 #[derive(Clone, Debug)]
 pub(super) struct Wire(Rc<RefCell<Ends>>);
 
+/// How much is with the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Out {
+    /// All that h2 had.
+    All,
+    /// All that h2 has written; it has more.
+    Some,
+}
+
 #[derive(Debug)]
 struct Ends {
     stream: Stream,
@@ -57,11 +66,26 @@ impl Wire {
         look(&mut self.0.borrow_mut().meter)
     }
 
-    /// Ready once all that h2 has written is with the kernel; says whether h2 had more to write.
-    pub(super) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<bool>> {
+    /// Ready once all that h2 has written is with the kernel, or there is room again for what h2 could not write: then it is
+    /// h2's turn once more.
+    pub(super) fn poll_out(&self, cx: &mut Context<'_>) -> Poll<io::Result<Out>> {
         let mut ends = self.0.borrow_mut();
+        let waited = !ends.gathered.is_empty();
         ready!(ends.poll_out(cx))?;
-        Poll::Ready(Ok(std::mem::take(&mut ends.blocked)))
+        match (std::mem::take(&mut ends.blocked), waited) {
+            (false, _) => Poll::Ready(Ok(Out::All)),
+            (true, true) => Poll::Ready(Ok(Out::Some)),
+            // The kernel will tell h2, which asked it last.
+            (true, false) => {
+                ends.blocked = true;
+                Poll::Pending
+            }
+        }
+    }
+
+    /// A turn begins: h2 will try again.
+    pub(super) fn unblock(&self) {
+        self.0.borrow_mut().blocked = false;
     }
 
     /// Whether the client takes no more for now.

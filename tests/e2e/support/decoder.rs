@@ -7,6 +7,8 @@ use std::{
     thread,
 };
 
+use super::Response;
+
 /// All codings that Thrust speaks, by name.
 pub(crate) const CODINGS: [&str; 3] = ["zstd", "br", "gzip"];
 
@@ -47,6 +49,20 @@ pub(crate) fn decoded_so_far(coding: &str, encoded: &[u8]) -> (Vec<u8>, bool) {
         other => panic!("no coding of ours: {other}"),
     };
     (content, ended.is_ok())
+}
+
+impl Response {
+    /// The body as it was before it was coded; an error is what is wrong with it.
+    pub(crate) fn decoded(&self) -> Result<Vec<u8>, String> {
+        match self.field("content-encoding").as_deref() {
+            Some(coding) if CODINGS.contains(&coding) && !self.body.is_empty() => {
+                let (content, ended) = decoded_so_far(coding, &self.body);
+                let broken = || format!("the body is no {coding}");
+                ended.then_some(content).ok_or_else(broken)
+            }
+            _ => Ok(self.body.clone()),
+        }
+    }
 }
 
 /// Whether the tools are here; says so where they are not. With CI set, they must be.

@@ -5,7 +5,6 @@
 
 mod app;
 mod client;
-mod decode;
 mod decoder;
 pub(crate) mod frames;
 mod hammer;
