@@ -2,7 +2,7 @@
 
 use std::{
     io::{Read, Write},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -90,6 +90,7 @@ fn shake_hands(port: u16, config: &Arc<ClientConfig>) -> Result<Option<Handshake
     let kind = stream.conn.handshake_kind();
     stream.conn.send_close_notify();
     stream.flush()?;
+    stream.sock.shutdown(Shutdown::Write)?;
     // Its tickets, its goodbye, its end. Some do not say goodbye.
     let _ = stream.read_to_end(&mut Vec::new());
     Ok(kind)

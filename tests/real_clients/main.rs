@@ -26,6 +26,9 @@ mod chromium;
 // Versions, downloads, uploads, many at once.
 mod curl;
 
+// What comes with the last of a handshake, and how keys are exchanged.
+mod handshake;
+
 // Many requests at once, and their statistics.
 mod nghttp;
 

@@ -1,15 +1,8 @@
-//! OpenSSL's `s_client`, and rustls for what the former may not know.
+//! OpenSSL's `s_client`.
 
 use std::{
-    io::{Read, Write},
-    net::TcpStream,
+    io::Write,
     process::{Command, Output, Stdio},
-    sync::Arc,
-};
-
-use rustls::{
-    ClientConfig, ClientConnection, Stream,
-    crypto::{CryptoProvider, SupportedKxGroup, aws_lc_rs},
 };
 
 use crate::{site::Site, tool};
@@ -17,7 +10,8 @@ use crate::{site::Site, tool};
 const OPENSSL: &[(&str, &str)] = &[("openssl", "openssl")];
 
 /// One request on a connection that the server is to close.
-const REQUEST: &str = "GET /hello HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
+pub(crate) const REQUEST: &str =
+    "GET /hello HTTP/1.1\r\nhost: localhost\r\nconnection: close\r\n\r\n";
 
 /// Asks once, and returns all that is said about it.
 fn s_client(site: &Site, arguments: &[&str]) -> (String, Output) {
@@ -156,40 +150,4 @@ fn alpn_names_what_both_speak() {
     assert!(!said.contains("hello from "), "{said}");
     let complaint = String::from_utf8_lossy(&output.stderr);
     assert!(complaint.contains("no application protocol"), "{complaint}");
-}
-
-#[test]
-fn a_key_exchange_against_quantum_computers_is_offered() {
-    let site = Site::start();
-    let only = |group| {
-        let provider = aws_lc_rs::default_provider();
-        CryptoProvider {
-            kx_groups: vec![group],
-            ..provider
-        }
-    };
-    for group in [
-        aws_lc_rs::kx_group::X25519MLKEM768,
-        aws_lc_rs::kx_group::X25519,
-    ] {
-        let builder = ClientConfig::builder_with_provider(Arc::new(only(group)));
-        let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let mut config = builder
-            .with_root_certificates(site.authority.roots())
-            .with_no_client_auth();
-        config.alpn_protocols = vec!["http/1.1".into()];
-        let mut tls =
-            ClientConnection::new(Arc::new(config), "localhost".try_into().unwrap()).unwrap();
-        let mut tcp = TcpStream::connect(("127.0.0.1", site.port)).unwrap();
-        let mut stream = Stream::new(&mut tls, &mut tcp);
-        stream.write_all(REQUEST.as_bytes()).unwrap();
-        let mut answer = String::new();
-        // Ends well only with close_notify.
-        stream.read_to_string(&mut answer).unwrap();
-        assert!(answer.contains("hello from "), "{answer}");
-        let used = tls
-            .negotiated_key_exchange_group()
-            .map(SupportedKxGroup::name);
-        assert_eq!(used, Some(group.name()));
-    }
 }
