@@ -65,10 +65,11 @@ pub(super) fn parse(
     };
     let status = response.code.ok_or(BadHead)?;
     let minor = response.version.ok_or(BadHead)?;
-    let mut headers = collect(&buffer[..length], response.headers, std::mem::take(scratch))?;
+    let head = &buffer[..length];
+    let (mut headers, present) = collect(head, response.headers, std::mem::take(scratch))?;
     buffer.advance(length);
     let status = StatusCode::from_u16(status).map_err(|_| BadHead)?;
-    let (framing, certain) = framing(status, method, minor, &headers)?;
+    let (framing, certain) = framing(status, method, minor, &headers, present)?;
     match framing {
         // The chunks decide; whoever believed the length would read something else (RFC 9112 section 6.3).
         Framing::Chunked if !certain => drop(headers.remove(header::CONTENT_LENGTH)),
@@ -78,7 +79,11 @@ pub(super) fn parse(
         }
         _ => {}
     }
-    let keep_alive = certain && framing != Framing::UntilClose && keeps_alive(minor, &headers);
+    let kept_alive = match present.connection {
+        true => keeps_alive(minor, &headers),
+        false => minor > 0,
+    };
+    let keep_alive = certain && framing != Framing::UntilClose && kept_alive;
     Ok(Some(Head {
         status,
         headers,
@@ -87,18 +92,39 @@ pub(super) fn parse(
     }))
 }
 
+/// Which of the fields that say how the message is framed are there; to look for each would hash its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Present {
+    connection: bool,
+    length: bool,
+    coding: bool,
+}
+
+impl Present {
+    fn note(&mut self, name: &HeaderName) {
+        match *name {
+            header::CONNECTION => self.connection = true,
+            header::CONTENT_LENGTH => self.length = true,
+            header::TRANSFER_ENCODING => self.coding = true,
+            _ => {}
+        }
+    }
+}
+
 /// The headers, as slices of one copy of the head: the read buffer stays ours alone and is filled again in place.
 fn collect(
     head: &[u8],
     fields: &[httparse::Header<'_>],
     mut headers: HeaderMap,
-) -> Result<HeaderMap, BadHead> {
+) -> Result<(HeaderMap, Present), BadHead> {
+    let mut present = Present::default();
     let bytes = Bytes::copy_from_slice(head);
     headers.clear();
     // With room for what is added on the way back: the map would grow, and hash everything anew.
     headers.reserve(fields.len() + 4);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead)?;
+        present.note(&name);
         let from = field.value.as_ptr().addr() - head.as_ptr().addr();
         // An empty value may point anywhere.
         let value = if field.value.is_empty() {
@@ -111,7 +137,7 @@ fn collect(
             HeaderValue::from_maybe_shared(value).map_err(|_| BadHead)?,
         );
     }
-    Ok(headers)
+    Ok((headers, present))
 }
 
 /// The framing, and whether it is beyond doubt: a connection whose framing is in doubt is not used again.
@@ -120,20 +146,20 @@ fn framing(
     method: &Method,
     minor: u8,
     headers: &HeaderMap,
+    present: Present,
 ) -> Result<(Framing, bool), BadHead> {
     let bodiless = status.is_informational() || matches!(status.as_u16(), 204 | 304);
     if bodiless || method == Method::HEAD {
         return Ok((Framing::Empty, true));
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) {
+    if present.coding {
         // Any other coding would reach the client without its name.
         let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
         let chunked = codings.next().is_some_and(is_chunked) && codings.next().is_none();
         if minor == 0 || !chunked {
             return Err(BadHead);
         }
-        let certain = !headers.contains_key(header::CONTENT_LENGTH);
-        return Ok((Framing::Chunked, certain));
+        return Ok((Framing::Chunked, !present.length));
     }
     let mut lengths = headers.get_all(header::CONTENT_LENGTH).iter();
     let Some(first) = lengths.next() else {

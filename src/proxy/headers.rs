@@ -55,7 +55,11 @@ pub(super) fn write(
     out.extend_from_slice(b" HTTP/1.1\r\n");
     let host = host(head);
     field(out, "host", host);
-    let named = Named::by(&head.headers);
+    let present = Present::of(&head.headers);
+    let named = match present.connection {
+        true => Named::by(&head.headers),
+        false => Named(Vec::new()),
+    };
     let mut length_known = false;
     for (name, value) in &head.headers {
         if !passes(name) || named.names(name) {
@@ -64,8 +68,10 @@ pub(super) fn write(
         length_known |= *name == header::CONTENT_LENGTH;
         field(out, name.as_str(), value.as_bytes());
     }
-    forwarded(out, request, host, forward_headers);
-    request_start(out, &head.headers);
+    forwarded(out, request, host, forward_headers && present.forwarded);
+    if !(present.request_start && says(&head.headers, X_REQUEST_START)) {
+        request_start(out);
+    }
     field(out, request_id::NAME.as_str(), request.id.as_bytes());
     out.extend_from_slice(offer);
     if let Some(token) = upgrade {
@@ -79,7 +85,7 @@ pub(super) fn write(
         // RFC 9110 section 8.6: a method that anticipates a body says that there is none.
         field(out, "content-length", b"0");
     }
-    if head.version >= Version::HTTP_11 && accepts_trailers(&head.headers) {
+    if present.te && head.version >= Version::HTTP_11 && accepts_trailers(&head.headers) {
         field(out, "te", b"trailers");
         if upgrade.is_none() {
             field(out, "connection", b"te");
@@ -89,6 +95,34 @@ pub(super) fn write(
     Written {
         chunked,
         upgrades: upgrade.is_some(),
+    }
+}
+
+/// Which fields of a request want a look of their own. One pass tells; to look for each would hash its name.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Present {
+    connection: bool,
+    te: bool,
+    /// Any of `X-Forwarded-*`.
+    forwarded: bool,
+    request_start: bool,
+}
+
+impl Present {
+    fn of(headers: &HeaderMap) -> Self {
+        let mut present = Self::default();
+        for name in headers.keys() {
+            match *name {
+                header::CONNECTION => present.connection = true,
+                header::TE => present.te = true,
+                _ => {
+                    let name = name.as_str();
+                    present.forwarded |= name.starts_with("x-forwarded-");
+                    present.request_start |= name == X_REQUEST_START.as_str();
+                }
+            }
+        }
+        present
     }
 }
 
@@ -113,11 +147,13 @@ fn display(out: &mut Vec<u8>, value: impl Display) {
 
 /// The target's authority replaces the Host (RFC 9112 section 3.2.2).
 pub(super) fn host(head: &http::request::Parts) -> &[u8] {
-    match (head.uri.authority(), head.headers.get(header::HOST)) {
-        (Some(authority), _) => authority.as_str().as_bytes(),
-        (None, Some(host)) => host.as_bytes(),
-        (None, None) => NO_HOST,
+    if let Some(authority) = head.uri.authority() {
+        return authority.as_str().as_bytes();
     }
+    // It comes first, or nearly so: to look at the names is less than to hash this one.
+    let mut fields = head.headers.iter();
+    let host = fields.find(|(name, _)| **name == header::HOST);
+    host.map_or(NO_HOST, |(_, host)| host.as_bytes())
 }
 
 /// Whether a request's field goes on to the app as it is. The others are hop-by-hop (RFC 9110 section 7.6.1), ours to
@@ -239,10 +275,10 @@ fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
     display(out, request.client.address.ip());
     out.extend_from_slice(b"\r\n");
     let kept = |name| {
-        headers
-            .get(name)
+        let value = keep.then(|| headers.get(name)).flatten();
+        value
             .map(HeaderValue::as_bytes)
-            .filter(|value| keep && !value.is_empty())
+            .filter(|value| !value.is_empty())
     };
     field(
         out,
@@ -261,14 +297,12 @@ fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
     );
 }
 
+fn says(headers: &HeaderMap, name: HeaderName) -> bool {
+    headers.get(name).is_some_and(|value| !value.is_empty())
+}
+
 /// When the request came in, in milliseconds since 1970, for the app's queue-time metrics; kept if it is there.
-fn request_start(out: &mut Vec<u8>, headers: &HeaderMap) {
-    if headers
-        .get(X_REQUEST_START)
-        .is_some_and(|value| !value.is_empty())
-    {
-        return;
-    }
+fn request_start(out: &mut Vec<u8>) {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();

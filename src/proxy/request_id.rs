@@ -15,6 +15,8 @@ pub(super) const NAME: HeaderName = HeaderName::from_static("x-request-id");
 /// The longest id that is kept, in bytes; Rails cuts at 255.
 const LONGEST: usize = 200;
 
+const HEX: &[u8; 16] = b"0123456789abcdef";
+
 /// Gives each request its id.
 #[derive(Debug)]
 pub(super) struct RequestIds<H> {
@@ -37,17 +39,21 @@ impl<H> RequestIds<H> {
         let [high, low] = [self.random(), self.random()];
         let high = high & !0xf000 | 0x4000;
         let low = low & !(0b11 << 62) | 0b10 << 62;
+        let mut digits = [0; 32];
+        let bytes = (u128::from(high) << 64 | u128::from(low)).to_be_bytes();
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(bytes) {
+            pair[0] = HEX[usize::from(byte >> 4)];
+            pair[1] = HEX[usize::from(byte & 0xf)];
+        }
         let mut text = [b'-'; 36];
-        let hex = |value: u64, nibble: usize| {
-            b"0123456789abcdef"[(value >> (60 - 4 * nibble)) as usize & 0xf]
-        };
-        let places = [0..8, 9..13, 14..18, 19..23, 24..36].into_iter().flatten();
-        for (nibble, place) in places.enumerate() {
-            text[place] = if nibble < 16 {
-                hex(high, nibble)
-            } else {
-                hex(low, nibble - 16)
-            };
+        for (place, from) in [
+            (0, 0..8),
+            (9, 8..12),
+            (14, 12..16),
+            (19, 16..20),
+            (24, 20..32),
+        ] {
+            text[place..place + from.len()].copy_from_slice(&digits[from]);
         }
         RequestId::Made(text)
     }
@@ -65,7 +71,8 @@ impl<H> RequestIds<H> {
 
 /// The client's id: a single line of visible ASCII without quotes.
 fn kept(headers: &HeaderMap) -> Option<&HeaderValue> {
-    let value = headers.get(NAME)?;
+    // To look at each name is less than to hash this one.
+    let (_, value) = headers.iter().find(|(name, _)| **name == NAME)?;
     let bytes = value.as_bytes();
     let plain = bytes
         .iter()

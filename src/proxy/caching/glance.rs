@@ -17,6 +17,8 @@ pub(super) struct Glance {
     pub(super) conditional: bool,
     /// Whether some of its headers belong to its key.
     pub(super) links: bool,
+    /// Whether there is any `X-Forwarded-*`.
+    pub(super) forwarded: bool,
 }
 
 /// What a cache does with a request.
@@ -43,6 +45,7 @@ impl Glance {
             directs: false,
             conditional: false,
             links: false,
+            forwarded: false,
         };
         if glance.way == Way::Reads && (has_body || upgrades) {
             glance.way = Way::Passes;
@@ -57,7 +60,9 @@ impl Glance {
                     glance.way = Way::Asks;
                 }
                 _ => match Steering::of(name) {
-                    Steering::None => {}
+                    Steering::None => {
+                        glance.forwarded |= name.as_str().starts_with("x-forwarded-");
+                    }
                     Steering::Links => glance.links = true,
                     Steering::Elsewhere if glance.way == Way::Changes => {}
                     Steering::Elsewhere => glance.way = Way::Passes,

@@ -60,11 +60,13 @@ impl<H> Caching<H> {
     }
 
     /// Where a request goes, as the app is told it (see [`headers`]).
-    fn target<'a>(&self, request: &'a Request) -> Target<'a> {
+    fn target<'a>(&self, request: &'a Request, glance: &Glance) -> Target<'a> {
         let fields = &request.head.headers;
+        let keeps = self.forward_headers && glance.forwarded;
         let kept = |name| {
-            let kept = fields.get(name).map(HeaderValue::as_bytes);
-            kept.filter(|value| self.forward_headers && !value.is_empty())
+            let kept = keeps.then(|| fields.get(name)).flatten();
+            kept.map(HeaderValue::as_bytes)
+                .filter(|value| !value.is_empty())
         };
         let scheme: &[u8] = if request.client.secure {
             b"https"
@@ -83,7 +85,7 @@ impl<H> Caching<H> {
     fn errand(&self, request: &Request, glance: &Glance) -> Box<Errand> {
         let mut errand = self.fetch.errand();
         let fields = &request.head.headers;
-        let target = self.target(request);
+        let target = self.target(request, glance);
         self.fetch
             .cache
             .write_keys(&target, fields, glance.links, &mut errand.keys);
@@ -253,7 +255,7 @@ impl<H: Handler + 'static> Caching<H> {
     }
 
     async fn change(&self, request: Box<Request>, glance: &Glance) -> Response {
-        let target = self.target(&request);
+        let target = self.target(&request, glance);
         let change = Change {
             scheme: target.scheme.to_vec(),
             host: target.host.to_vec(),

@@ -6,6 +6,7 @@ use http::{
 };
 
 use crate::{
+    cache::has,
     content::{
         Coding,
         etag::{self, ETag},
@@ -38,13 +39,15 @@ pub(in crate::proxy) fn vary(headers: &mut HeaderMap) {
 
 /// Whether `Vary` names `field`, or everything.
 pub(super) fn varies_by(headers: &HeaderMap, field: &str) -> bool {
-    headers.get_all(VARY).iter().any(|value| {
-        let mut names = value.as_bytes().split(|byte| *byte == b',');
-        names.any(|name| {
-            let name = name.trim_ascii();
-            name == b"*" || name.eq_ignore_ascii_case(field.as_bytes())
+    // To look at each name is less than to hash this one.
+    has(headers, &VARY)
+        && headers.get_all(VARY).iter().any(|value| {
+            let mut names = value.as_bytes().split(|byte| *byte == b',');
+            names.any(|name| {
+                let name = name.trim_ascii();
+                name == b"*" || name.eq_ignore_ascii_case(field.as_bytes())
+            })
         })
-    })
 }
 
 /// What the client has stays what it was told: `known` are the tags that it asked with.

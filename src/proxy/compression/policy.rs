@@ -93,14 +93,25 @@ impl Policy {
         }
     }
 
+    /// One pass over the fields: this is asked of each response, and to look for each field would hash its name.
     fn may_encode(&self, headers: &HeaderMap) -> bool {
-        if headers.contains_key(header::CONTENT_ENCODING)
-            || headers.contains_key(header::CONTENT_RANGE)
-            || !content_type::is_compressible(headers, &self.settings.except)
-        {
+        let mut content_type = None;
+        let mut directs = false;
+        for (name, value) in headers {
+            match *name {
+                header::CONTENT_ENCODING | header::CONTENT_RANGE => return false,
+                header::CONTENT_TYPE => content_type = content_type.or(Some(value)),
+                header::CACHE_CONTROL => directs = true,
+                _ => {}
+            }
+        }
+        if !content_type::is_compressible(content_type, &self.settings.except) {
             return false;
         }
-        let directives = Directives::of(headers);
+        let directives = match directs {
+            true => Directives::of(headers),
+            false => Directives::default(),
+        };
         let kept_plain = self.settings.disable_on_auth && personal::answers(headers, directives);
         !directives.no_transform && !kept_plain
     }
