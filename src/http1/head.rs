@@ -29,7 +29,7 @@ pub enum Framing {
 pub struct Head {
     /// The status code.
     pub status: StatusCode,
-    /// All headers, framing included.
+    /// All headers, framing included, but for a `Connection` that says no more than whether it is kept.
     pub headers: HeaderMap,
     /// How the body ends.
     pub framing: Framing,
@@ -79,11 +79,7 @@ pub(super) fn parse(
         }
         _ => {}
     }
-    let kept_alive = match present.connection {
-        true => keeps_alive(minor, &headers),
-        false => minor > 0,
-    };
-    let keep_alive = certain && framing != Framing::UntilClose && kept_alive;
+    let keep_alive = certain && framing != Framing::UntilClose && present.keeps_alive(minor);
     Ok(Some(Head {
         status,
         headers,
@@ -92,22 +88,42 @@ pub(super) fn parse(
     }))
 }
 
-/// Which of the fields that say how the message is framed are there; to look for each would hash its name.
+/// What the fields say of framing, noted as they come: to look for each later would hash its name.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Present {
-    connection: bool,
     length: bool,
     coding: bool,
+    /// `Connection: close`, and keep-alive.
+    close: bool,
+    keep: bool,
 }
 
 impl Present {
-    fn note(&mut self, name: &HeaderName) {
+    /// Whether the field is to be known of beyond this.
+    fn note(&mut self, name: &HeaderName, value: &[u8]) -> bool {
         match *name {
-            header::CONNECTION => self.connection = true,
             header::CONTENT_LENGTH => self.length = true,
             header::TRANSFER_ENCODING => self.coding = true,
+            header::CONNECTION => return self.connection(value),
             _ => {}
         }
+        true
+    }
+
+    fn connection(&mut self, value: &[u8]) -> bool {
+        let mut other = false;
+        for option in value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii) {
+            match option {
+                _ if option.eq_ignore_ascii_case(b"close") => self.close = true,
+                _ if option.eq_ignore_ascii_case(b"keep-alive") => self.keep = true,
+                _ => other = true,
+            }
+        }
+        other
+    }
+
+    fn keeps_alive(self, minor: u8) -> bool {
+        if minor > 0 { !self.close } else { self.keep }
     }
 }
 
@@ -124,7 +140,9 @@ fn collect(
     headers.reserve(fields.len() + 4);
     for field in fields {
         let name = HeaderName::from_bytes(field.name.as_bytes()).map_err(|_| BadHead)?;
-        present.note(&name);
+        if !present.note(&name, field.value) {
+            continue;
+        }
         let from = field.value.as_ptr().addr() - head.as_ptr().addr();
         // An empty value may point anywhere.
         let value = if field.value.is_empty() {
@@ -199,20 +217,6 @@ fn is_chunked(value: &HeaderValue) -> bool {
         .as_bytes()
         .trim_ascii()
         .eq_ignore_ascii_case(b"chunked")
-}
-
-fn keeps_alive(minor: u8, headers: &HeaderMap) -> bool {
-    let says = |option: &[u8]| {
-        headers.get_all(header::CONNECTION).iter().any(|value| {
-            let mut options = value.as_bytes().split(|byte| *byte == b',');
-            options.any(|said| said.trim_ascii().eq_ignore_ascii_case(option))
-        })
-    };
-    if minor > 0 {
-        !says(b"close")
-    } else {
-        says(b"keep-alive")
-    }
 }
 
 #[cfg(test)]

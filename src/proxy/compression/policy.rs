@@ -1,5 +1,7 @@
 //! Which responses are encoded, and how: a pure verdict over both heads.
 
+use std::cell::RefCell;
+
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::{content_type, directives::Directives, personal};
@@ -17,7 +19,12 @@ pub(in crate::proxy) struct Policy {
     settings: CompressionSettings,
     /// Those for streams without an end: brotli takes too much memory for as long as these last.
     endless: Vec<Coding>,
+    /// Verdicts on media types: an app has few, and each response is asked about.
+    types: RefCell<Vec<(HeaderValue, bool)>>,
 }
+
+/// How many media types are remembered.
+const TYPES: usize = 16;
 
 /// What a request says about the form of its answer.
 #[derive(Clone, Debug)]
@@ -48,6 +55,7 @@ impl Policy {
         Self {
             settings: settings.clone(),
             endless,
+            types: RefCell::default(),
         }
     }
 
@@ -105,7 +113,7 @@ impl Policy {
                 _ => {}
             }
         }
-        if !content_type::is_compressible(content_type, &self.settings.except) {
+        if !content_type.is_some_and(|content_type| self.is_compressible(content_type)) {
             return false;
         }
         let directives = match directs {
@@ -114,6 +122,21 @@ impl Policy {
         };
         let kept_plain = self.settings.disable_on_auth && personal::answers(headers, directives);
         !directives.no_transform && !kept_plain
+    }
+
+    fn is_compressible(&self, content_type: &HeaderValue) -> bool {
+        let mut types = self.types.borrow_mut();
+        if let Some((_, found)) = types.iter().find(|(known, _)| known == content_type) {
+            return *found;
+        }
+        let found = content_type::is_compressible(content_type, &self.settings.except);
+        if types.len() == TYPES {
+            types.clear();
+        }
+        // A copy: this one is a slice of the whole head that it came in.
+        let copy = HeaderValue::from_bytes(content_type.as_bytes());
+        types.extend(copy.ok().map(|copy| (copy, found)));
+        found
     }
 }
 
