@@ -19,8 +19,14 @@ pub use request::{
     Client, Downstream, Refusal, Request, RequestBody, RequestId, Upgrade, UpgradeSlot, Upgraded,
 };
 
-/// What a layer gives back; its head is what the client will see, but for the framing.
-pub type Response = http::Response<Body>;
+/// What a layer gives back; its head is what the client will see, but for the framing. In a box, as each layer hands it on:
+/// moved by value it would cost more than the box, and its room in every request's future.
+pub type Response = Box<http::Response<Body>>;
+
+/// A response with this body, 200 and no fields so far.
+pub fn with_body(body: Body) -> Response {
+    Box::new(http::Response::new(body))
+}
 
 /// One step of the request path.
 pub trait Handler {
@@ -30,7 +36,7 @@ pub trait Handler {
 
 /// A plain-text answer of our own, with what caused it.
 pub fn answer(status: http::StatusCode, cause: Cause, text: &'static str) -> Response {
-    let mut response = Response::new(Body::from(text));
+    let mut response = with_body(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

@@ -51,7 +51,7 @@ pub(super) fn file_answer(mut head: Parts, name: &Path, file: OpenFile, asked: &
         Reads::Head => Body::empty(),
         Reads::Get | Reads::No => body,
     };
-    Response::from_parts(head, body)
+    Box::new(http::Response::from_parts(head, body))
 }
 
 /// What is to be known of the file, where the app has not said it.
@@ -179,7 +179,7 @@ fn nothing(mut head: Parts, status: StatusCode, file: &OpenFile) -> Response {
         head.headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
-    Response::from_parts(head, Body::empty())
+    Box::new(http::Response::from_parts(head, Body::empty()))
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use super::{asked::Asked, digest, file_answer::file_answer, page::Page, percent}
 use crate::{
     content::{Accepted, Coding},
     files::{Jail, OpenError, OpenFile},
-    handler::{Body, Cause, Handler, Request, Response},
+    handler::{Body, Cause, Handler, Request, Response, with_body},
 };
 
 /// For names that say which content they stand for.
@@ -99,7 +99,7 @@ impl Public {
             Some((coding, file)) => (Some(coding), file),
             None => (None, file),
         };
-        let mut response = Response::new(Body::empty());
+        let mut response = with_body(Body::empty());
         let fields = response.headers_mut();
         let lifetime = if digest::is_in(&name) { FOREVER } else { ASK };
         fields.insert(header::CACHE_CONTROL, HeaderValue::from_static(lifetime));

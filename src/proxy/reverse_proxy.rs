@@ -18,6 +18,7 @@ use crate::{
     drain::Watch,
     handler::{
         Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer,
+        with_body,
     },
     http1::{Answer, Connection, Exchange, ExchangeError, Head},
 };
@@ -289,7 +290,7 @@ impl Handler for ReverseProxy {
 }
 
 fn response(head: Head, body: Body) -> Response {
-    let mut response = Response::new(body);
+    let mut response = with_body(body);
     *response.status_mut() = head.status;
     *response.headers_mut() = head.headers;
     headers::strip_answer(response.headers_mut());

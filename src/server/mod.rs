@@ -152,7 +152,7 @@ mod tests {
     use super::{last_call::Patience, listener::Bound, *};
     use crate::{
         drain::{Drain, Ended, Kind, Stage},
-        handler::{Body, Request, Response},
+        handler::{Body, Request, Response, with_body},
     };
 
     /// Falls over where the path says so.
@@ -166,7 +166,7 @@ mod tests {
                     tokio::task::yield_now().await;
                     panic!("as asked")
                 }
-                _ => Response::new(Body::from("fine")),
+                _ => with_body(Body::from("fine")),
             }
         }
     }

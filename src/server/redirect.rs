@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, StatusCode, Uri, header};
 
 use crate::{
-    handler::{Body, Handler, Request, Response},
+    handler::{Body, Handler, Request, Response, with_body},
     tls::{Challenges, Names},
 };
 
@@ -124,7 +124,7 @@ fn moved(location: HeaderValue) -> Response {
 
 /// The last answer on its connection: nothing more is to be had here.
 fn plain(status: StatusCode, text: Bytes) -> Response {
-    let mut response = Response::new(Body::from(text));
+    let mut response = with_body(Body::from(text));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(

@@ -12,7 +12,7 @@ use crate::{
         precondition::{self, Outcome, Validators},
         range::{self, Ranges},
     },
-    handler::{Body, Response},
+    handler::{Body, Response, with_body},
 };
 
 /// What `stored` is to a request that has neither conditions nor a Range, in the room of an old map.
@@ -67,7 +67,7 @@ fn date(headers: &HeaderMap) -> Option<SystemTime> {
 }
 
 fn respond(status: StatusCode, headers: HeaderMap, body: Body) -> Response {
-    let mut response = Response::new(body);
+    let mut response = with_body(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     response
