@@ -75,7 +75,7 @@ impl<H: Handler> Handler for Sendfile<H> {
         let named = take_name(response.headers_mut());
         match (&self.sources, named, asked) {
             (Some(sources), Some(named), Some(asked)) if has_body(response.status()) => {
-                sources.send(&named, response, &asked)
+                sources.send(&named, *response, &asked)
             }
             _ => response,
         }
@@ -83,7 +83,7 @@ impl<H: Handler> Handler for Sendfile<H> {
 }
 
 impl Sources {
-    fn send(&self, named: &Named, response: Response, asked: &Asked) -> Response {
+    fn send(&self, named: &Named, response: http::Response<Body>, asked: &Asked) -> Response {
         first_seen();
         let (head, body) = response.into_parts();
         discard(body);

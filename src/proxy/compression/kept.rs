@@ -1,5 +1,7 @@
 //! Answers from the cache: their encoded form lies beside the plain one, made when it is wanted for the first time.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use http::{HeaderValue, StatusCode, header};
 use tokio::task::spawn_blocking;
@@ -16,45 +18,56 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Work {
     coding: Coding,
-    plain: Bytes,
+    stored: Arc<Stored>,
+    /// Without its body so far.
+    response: Response,
 }
 
 impl Policy {
-    /// Gives `response`, which was made from `stored`, the form that the client likes best; if that is large and not there
-    /// yet, its head alone, and the work that is left.
+    /// Gives `response`, which was made from `stored`, the form that the client likes best.
+    ///
+    /// # Errors
+    /// The work that is left, if that form is large and not there yet.
     pub(super) fn settle_kept(
         &self,
         cache: &Cache,
-        stored: &Stored,
+        stored: Arc<Stored>,
         asked: &Asked,
-        response: &mut Response,
-    ) -> Option<Work> {
+        mut response: Response,
+    ) -> Result<Response, Box<Work>> {
         if response.status() == StatusCode::NOT_MODIFIED {
-            self.settle_not_modified(stored, asked, response);
-            return None;
+            self.settle_not_modified(&stored, asked, &mut response);
+            return Ok(response);
         }
         let length = Some(stored.body.len() as u64);
         let verdict = self.verdict(asked, response.status(), response.headers(), length);
         if verdict.varies {
             head::vary(response.headers_mut());
         }
-        let coding = verdict.coding?;
+        let Some(coding) = verdict.coding else {
+            return Ok(response);
+        };
         head::encode(response.headers_mut(), coding);
         if asked.for_head() {
-            return None;
+            return Ok(response);
         }
-        if let Some(coded) = cache.coded(stored.content, coding.as_str()) {
-            send(response, coded);
-            return None;
-        }
-        if stored.body.len() > AT_ONCE {
-            let plain = stored.body.clone();
-            return Some(Work { coding, plain });
-        }
-        let coded = Bytes::from(encode_whole(coding, &stored.body, self.jitter()));
-        cache.put_coded(stored.content, coding.as_str(), coded.clone());
-        send(response, coded);
-        None
+        let coded = match cache.coded(stored.content, coding.as_str()) {
+            Some(coded) => coded,
+            None if stored.body.len() > AT_ONCE => {
+                return Err(Box::new(Work {
+                    coding,
+                    stored,
+                    response,
+                }));
+            }
+            None => {
+                let coded = Bytes::from(encode_whole(coding, &stored.body, self.jitter()));
+                cache.put_coded(stored.content, coding.as_str(), coded.clone());
+                coded
+            }
+        };
+        send(&mut response, coded);
+        Ok(response)
     }
 
     /// A 304 says what varies as the whole would (RFC 9110 section 15.4.5).
@@ -69,16 +82,19 @@ impl Policy {
 }
 
 impl Work {
-    /// Makes the encoded form, once for all who want it, and puts it into `response`.
+    /// Makes the encoded form, once for all who want it, and puts it into the response.
     pub(super) async fn finish(
-        self,
+        self: Box<Self>,
         policy: &Policy,
         cache: &Cache,
-        stored: &Stored,
         knows_chunks: bool,
-        response: &mut Response,
-    ) {
-        let Self { coding, plain } = self;
+    ) -> Response {
+        let Self {
+            coding,
+            stored,
+            mut response,
+        } = *self;
+        let plain = stored.body.clone();
         let coded = match cache.lead_coded(stored.content, coding.as_str()) {
             Ok(lead) => {
                 let jitter = policy.jitter();
@@ -96,7 +112,7 @@ impl Work {
             }
         };
         match coded {
-            Some(coded) => send(response, coded),
+            Some(coded) => send(&mut response, coded),
             // It did not fit.
             None => policy.encode(
                 coding,
@@ -104,9 +120,10 @@ impl Work {
                     length: Some(stored.body.len() as u64),
                 },
                 knows_chunks,
-                response,
+                &mut response,
             ),
         }
+        response
     }
 }
 

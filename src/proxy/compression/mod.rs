@@ -13,8 +13,8 @@ mod policy;
 use bytes::Bytes;
 use http::{StatusCode, Version};
 
-use self::policy::Asked;
 pub(super) use self::policy::Policy;
+use self::{kept::Work, policy::Asked};
 use super::kept::Kept;
 use crate::{
     cache::Cache,
@@ -55,20 +55,33 @@ impl<H: Handler> Handler for Compression<H> {
         };
         let asked = policy.asked(&request.head);
         let knows_chunks = request.client.knows_interim;
-        let mut response = self.next.handle(request).await;
-        let Some(Kept(stored)) = response.extensions_mut().remove() else {
-            policy.settle(&asked, knows_chunks, &mut response);
-            return response;
-        };
-        if let Some(work) = policy.settle_kept(&self.cache, &stored, &asked, &mut response) {
+        let response = self.next.handle(request).await;
+        match policy.settle_any(&self.cache, &asked, knows_chunks, response) {
+            Ok(response) => response,
             // Boxed, as it is rare: it would take up room in every request's future.
-            Box::pin(work.finish(policy, &self.cache, &stored, knows_chunks, &mut response)).await;
+            Err(work) => Box::pin(work.finish(policy, &self.cache, knows_chunks)).await,
         }
-        response
     }
 }
 
 impl Policy {
+    /// Gives a response its form, or tells the work that another thread is to do for it.
+    fn settle_any(
+        &self,
+        cache: &Cache,
+        asked: &Asked,
+        knows_chunks: bool,
+        mut response: Response,
+    ) -> Result<Response, Box<Work>> {
+        match response.extensions_mut().remove() {
+            Some(Kept(stored)) => self.settle_kept(cache, stored, asked, response),
+            None => {
+                self.settle(asked, knows_chunks, &mut response);
+                Ok(response)
+            }
+        }
+    }
+
     fn settle(&self, asked: &Asked, knows_chunks: bool, response: &mut Response) {
         if response.status() == StatusCode::NOT_MODIFIED {
             return head::not_modified(response.headers_mut(), asked.known());

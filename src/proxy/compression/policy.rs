@@ -6,6 +6,7 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
 use super::{content_type, directives::Directives, personal};
 use crate::{
+    cache::has,
     content::{Accepted, Coding},
     proxy::CompressionSettings,
 };
@@ -32,8 +33,8 @@ pub(in crate::proxy) struct Asked {
     accepted: Accepted,
     personal: bool,
     for_head: bool,
-    /// `If-None-Match`, of who takes encoded forms.
-    known: Option<HeaderValue>,
+    /// `If-None-Match`, of who takes encoded forms; boxed, as most ask without.
+    known: Option<Box<HeaderValue>>,
 }
 
 /// In which form a response goes out.
@@ -69,7 +70,7 @@ impl Policy {
         let accepted = Accepted::by(&request.headers);
         let known = match accepted.is_none() {
             true => None,
-            false => request.headers.get(header::IF_NONE_MATCH).cloned(),
+            false => known_tags(&request.headers),
         };
         Asked {
             accepted,
@@ -146,8 +147,14 @@ impl Asked {
     }
 
     pub(super) fn known(&self) -> Option<&HeaderValue> {
-        self.known.as_ref()
+        self.known.as_deref()
     }
+}
+
+fn known_tags(headers: &HeaderMap) -> Option<Box<HeaderValue>> {
+    has(headers, &header::IF_NONE_MATCH)
+        .then(|| headers.get(header::IF_NONE_MATCH).cloned().map(Box::new))
+        .flatten()
 }
 
 /// No part of one (RFC 9110 section 15.3.7), and no status without one (section 6.4.1).

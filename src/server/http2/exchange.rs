@@ -75,7 +75,7 @@ pub(super) async fn serve<H: Handler>(
     };
     let switches = response.status() == StatusCode::SWITCHING_PROTOCOLS;
     match upgradable {
-        Some(upgradable) if switches => exchange.switch(response, upgradable, seat),
+        Some(upgradable) if switches => exchange.switch(*response, upgradable, seat),
         _ => exchange.respond(&core, response, &mut clock).await,
     }
 }
@@ -234,7 +234,12 @@ impl Exchange {
     }
 
     /// The app has switched: the stream belongs to the tunnel.
-    fn switch(&self, response: Response, upgradable: Upgradable, seat: Seat) {
+    fn switch(
+        &self,
+        response: http::Response<crate::handler::Body>,
+        upgradable: Upgradable,
+        seat: Seat,
+    ) {
         let (mut head, _) = response.into_parts();
         head::translate_switch(&mut head);
         let Some(to) = self.send_head(head, false) else {
