@@ -62,7 +62,12 @@ pub(super) async fn serve<H: Handler>(
         Poll::Ready(())
     })
     .await;
+    let is_well_formed = head::is_well_formed(&request);
     let (exchange, request, upgradable) = receive(shared, request, to);
+    if !is_well_formed {
+        exchange.log_refused(&core);
+        return exchange.refuse(StatusCode::BAD_REQUEST);
+    }
     let Some(request) = request else {
         return exchange.refuse(StatusCode::NOT_IMPLEMENTED);
     };
@@ -269,6 +274,14 @@ impl Exchange {
                 to.send_reset(Reason::INTERNAL_ERROR);
                 None
             }
+        }
+    }
+
+    /// As HTTP/1 logs what is none.
+    fn log_refused<H>(&self, core: &Core<H>) {
+        if core.log_refused {
+            let address = self.shared.state.peer;
+            tracing::info!(remote_addr = %address, status = 400, cause = "bad_request", "request refused");
         }
     }
 
