@@ -234,8 +234,7 @@ impl Exchange {
 
     /// When the client will have made no room for anything for its whole time.
     fn stalled_at(&self, pipe: &Pipe) -> Option<Instant> {
-        let since = pipe.waiting_since()?.max(self.shared.progress());
-        Some(since + self.shared.state.timeouts.write?)
+        Some(pipe.stalled_since(&self.shared)? + self.shared.state.timeouts.write?)
     }
 
     /// The app has switched: the stream belongs to the tunnel.
