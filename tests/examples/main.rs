@@ -3,15 +3,13 @@
 //! The sum is LIFECYCLE's M42: the grace period has room for the preStop hook, the delay, the drain, the app's own stop and
 //! two seconds. YAML is read by Ruby, which is here for the tests of Rails; without it they skip, and fail with CI set.
 
-use std::{
-    collections::BTreeMap,
-    env, fs,
-    io::Write,
-    path::PathBuf,
-    process::{Command, Stdio},
-};
+/// Reads YAML.
+mod yaml;
+
+use std::{collections::BTreeMap, process::Command};
 
 use serde_json::Value;
+use yaml::{read, yaml};
 
 /// What nobody counts, in seconds.
 const MARGIN: u64 = 2;
@@ -379,37 +377,4 @@ fn of_unit(unit: &str, key: &str) -> String {
         .lines()
         .find_map(|line| line.strip_prefix(key)?.strip_prefix('='));
     value.unwrap_or_else(|| panic!("no {key}")).to_owned()
-}
-
-/// The documents of a YAML file; none, with the reason printed, without Ruby.
-fn yaml(path: &str) -> Option<Vec<Value>> {
-    let started = Command::new("ruby")
-        .args([
-            "-ryaml",
-            "-rjson",
-            "-e",
-            "puts JSON.dump(YAML.load_stream(STDIN.read))",
-        ])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn();
-    let mut ruby = match started {
-        Ok(ruby) => ruby,
-        Err(error) if env::var_os("CI").is_some() => panic!("ruby: {error}"),
-        Err(error) => {
-            eprintln!("SKIPPED: {path}: ruby: {error}");
-            return None;
-        }
-    };
-    let mut input = ruby.stdin.take().expect("piped");
-    input.write_all(read(path).as_bytes()).expect("Ruby reads");
-    drop(input);
-    let output = ruby.wait_with_output().expect("Ruby ends");
-    assert!(output.status.success(), "{path} is no YAML");
-    Some(serde_json::from_slice(&output.stdout).expect("JSON"))
-}
-
-fn read(path: &str) -> String {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path);
-    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
