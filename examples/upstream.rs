@@ -1218,9 +1218,11 @@ impl Exchange<'_, '_, '_> {
 
 /// `length` bytes of text that a cut or a repeated piece would break.
 fn pattern(length: u64) -> Vec<u8> {
-    (0..length)
-        .map(|place| b"abcdefghijklmnopqrstuvwxyz0123456789\n"[(place % 37) as usize])
-        .collect()
+    const LINE: &[u8] = b"abcdefghijklmnopqrstuvwxyz0123456789\n";
+    let length = usize::try_from(length).expect("it has to fit into memory");
+    let mut lines = LINE.repeat(length.div_ceil(LINE.len()));
+    lines.truncate(length);
+    lines
 }
 
 fn reason(status: u16) -> &'static str {

@@ -53,9 +53,22 @@ impl Stream {
         }
     }
 
+    /// Whether the client's close_notify was decrypted, be it with the last of the handshake: the socket does not tell of it
+    /// either.
+    fn was_told_goodbye(&mut self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            Self::Secure(tls) => tls
+                .get_mut()
+                .1
+                .process_new_packets()
+                .is_ok_and(|state| state.peer_has_closed()),
+        }
+    }
+
     /// Ready once there is something to read, be it the end.
     pub(super) fn poll_readable(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        if self.has_decrypted() {
+        if self.has_decrypted() || self.was_told_goodbye() {
             return Poll::Ready(());
         }
         self.tcp().poll_read_ready(cx).map(|_| ())

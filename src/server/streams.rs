@@ -14,6 +14,8 @@ pub(super) struct Streams(RefCell<Vec<Open>>);
 struct Open {
     id: u32,
     began: Instant,
+    /// By how much the client has opened its window, in bytes.
+    opened: u64,
     task: Option<AbortHandle>,
     waker: Option<Waker>,
 }
@@ -31,6 +33,7 @@ impl Seat {
         state.streams.0.borrow_mut().push(Open {
             id,
             began,
+            opened: 0,
             task: None,
             waker: None,
         });
@@ -60,6 +63,18 @@ impl Streams {
     /// Stream `id` is served by `task`.
     pub(super) fn served_by(&self, id: u32, task: AbortHandle) {
         self.with(id, |stream| stream.task = Some(task));
+    }
+
+    /// The client has opened the window of stream `id` by so many bytes.
+    pub(super) fn opens(&self, id: u32, bytes: u32) {
+        self.with(id, |stream| stream.opened += u64::from(bytes));
+    }
+
+    /// By how much the client has opened the window of stream `id` so far, in bytes.
+    pub(super) fn opened(&self, id: u32) -> u64 {
+        let mut opened = 0;
+        self.with(id, |stream| opened = stream.opened);
+        opened
     }
 
     /// Wakes all of them: the stop has moved on, which some bodies want to know.

@@ -83,7 +83,7 @@ impl Acceptor {
         })))
     }
 
-    /// Makes the handshake; its protocol (ALPN) is `h2`, `http/1.1` or none.
+    /// Makes the handshake; its protocol (ALPN) is `h2`, `http/1.1`, `http/1.0` or none.
     ///
     /// # Errors
     /// [`HandshakeError`], also when the handshake was a CA's and had no other purpose.

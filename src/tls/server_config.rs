@@ -22,7 +22,10 @@ pub(super) fn for_clients(
     certificates: Certificates,
 ) -> Result<Arc<ServerConfig>, rustls::Error> {
     let mut config = config(versions(min_version), Arc::new(certificates))?;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    // Who offers HTTP/1.0 alone would be turned away otherwise.
+    config.alpn_protocols = [&b"h2"[..], b"http/1.1", b"http/1.0"].map(Vec::from).into();
+    // The order is ours, the best first, and not that of a client that knows no better.
+    config.ignore_client_order = true;
     // Whoever comes back says by its ticket who it is. Without one rustls would keep 256 sessions, which is next to none.
     config.ticketer = Ticketer::new()?;
     config.session_storage = Arc::new(NoServerSessionStorage {});

@@ -132,7 +132,7 @@ impl Engine {
     }
 
     /// What docker prints; anything but success fails the test.
-    pub(crate) fn docker(&self, args: &[&str]) -> String {
+    pub(crate) fn tell(&self, args: &[&str]) -> String {
         let output = self.command(args).output().unwrap();
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         let (printed, errors) = (text(&output.stdout), text(&output.stderr));
@@ -152,18 +152,18 @@ impl Engine {
         let mut args = vec!["build", "--quiet", "--network=none", "--tag", tag];
         args.extend(arguments.iter().map(String::as_str));
         args.push(context.to_str().unwrap());
-        self.docker(&args);
+        self.tell(&args);
     }
 
     pub(crate) fn inspect(&self, what: &str, format: &str) -> String {
-        self.docker(&["inspect", "--format", format, what])
+        self.tell(&["inspect", "--format", format, what])
     }
 
     /// Starts a container as anybody would, but for its network: it has a loopback and nothing else.
-    pub(crate) fn run(&self, image: &str, command: &[&str]) -> Container<'_> {
-        let mut args = vec!["run", "--detach", "--network=none", image];
-        args.extend(command);
-        let id = self.docker(&args);
+    pub(crate) fn run(&self, options: &[&str], image: &str, command: &[&str]) -> Container<'_> {
+        let mut args = vec!["run", "--detach", "--network=none"];
+        args.extend(options.iter().chain([&image]).chain(command));
+        let id = self.tell(&args);
         Container { engine: self, id }
     }
 }
@@ -220,7 +220,7 @@ impl Container<'_> {
     }
 
     pub(crate) fn logs(&self) -> String {
-        self.engine.docker(&["logs", &self.id])
+        self.engine.tell(&["logs", &self.id])
     }
 
     pub(crate) fn wait_for_log(&self, text: &str) {
@@ -255,15 +255,38 @@ impl Container<'_> {
         line.split_whitespace().nth(1).unwrap().to_owned()
     }
 
+    /// How many children of its first process are alive, and how many are dead and not reaped.
+    pub(crate) fn children(&self) -> [usize; 2] {
+        let first = self.pid();
+        let processes = fs::read_dir("/proc").unwrap().filter_map(|entry| {
+            let stat = fs::read_to_string(entry.ok()?.path().join("stat")).ok()?;
+            // The name before may have anything in it.
+            let (_, rest) = stat.rsplit_once(") ")?;
+            let (state, rest) = rest.split_once(' ')?;
+            (rest.split(' ').next() == Some(&first)).then(|| state.to_owned())
+        });
+        let (dead, alive): (Vec<_>, Vec<_>) = processes.partition(|state| state == "Z");
+        [alive.len(), dead.len()]
+    }
+
     /// Its network, which a thread may enter.
     pub(crate) fn network(&self) -> File {
         File::open(format!("/proc/{}/ns/net", self.pid())).unwrap()
     }
 
-    /// `docker stop`: returns when it has stopped, or was killed after `grace`.
-    pub(crate) fn stop(&self, grace: Duration) {
-        self.engine
-            .docker(&["stop", "--time", &grace.as_secs().to_string(), &self.id]);
+    /// `docker stop`: returns when it has stopped, or was killed after docker's own ten seconds.
+    pub(crate) fn stop(&self) {
+        self.engine.tell(&["stop", &self.id]);
+    }
+
+    /// Runs a shell in it, to its end.
+    pub(crate) fn sh(&self, script: &str) -> String {
+        self.engine.tell(&["exec", &self.id, "sh", "-c", script])
+    }
+
+    /// Its exit code, once it has ended.
+    pub(crate) fn wait(&self) -> String {
+        self.engine.tell(&["wait", &self.id])
     }
 }
 

@@ -7,12 +7,14 @@ use std::{
 
 use super::engine::Engine;
 
-/// A minimal Debian, by debootstrap.
+/// A minimal Debian with Puma, by debootstrap.
 const BASE: &str = "thrust-test-base";
 /// `BUILD_IMAGE`: its `cargo install` installs the executable under test.
 const BUILD: &str = "thrust-test-build";
 /// `RUNTIME_IMAGE`: an image with an app in it.
 const APP: &str = "thrust-test-app";
+/// As every image of a distribution has it; what debootstrap makes has none.
+const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// The Dockerfile's image, upon the app's.
 pub(crate) const PRODUCT: &str = "thrust-test-product";
 /// The Dockerfile's image, upon nothing: its default.
@@ -20,7 +22,7 @@ pub(crate) const EMPTY: &str = "thrust-test-empty";
 
 /// All of them.
 pub(crate) fn build(engine: &Engine) {
-    engine.docker(&["import", base().to_str().unwrap(), BASE]);
+    engine.tell(&["import", base().to_str().unwrap(), BASE]);
     let executable = Path::new(env!("CARGO_BIN_EXE_thrust"));
     let context = Context::new(&format!(
         "FROM {BASE}\nCOPY . /usr/local/bin/\nRUN chmod +x /usr/local/bin/*\n"
@@ -33,11 +35,19 @@ pub(crate) fn build(engine: &Engine) {
     );
     engine.build(BUILD, &context.0, &[]);
 
-    let context = Context::new(&format!("FROM {BASE}\nCOPY upstream /usr/local/bin/\n"));
+    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let context = Context::new(&format!(
+        "FROM {BASE}\nENV PATH={PATH}\nWORKDIR /rails\nCOPY . ./\n\
+         RUN chmod +x rails upstream && mkdir bin && mv rails bin/ && mv upstream /usr/local/bin/\n"
+    ));
     context.copy(&executable.with_file_name("examples").join("upstream"));
+    for file in ["puma.rb", "config.ru"] {
+        context.copy(&ours.join("examples/puma").join(file));
+    }
+    // What `bin/rails server` comes down to.
+    context.write("rails", "#!/bin/sh\nexec puma -C /rails/puma.rb\n");
     engine.build(APP, &context.0, &[]);
 
-    let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
     engine.build(
         PRODUCT,
         ours,
@@ -80,14 +90,14 @@ fn scratch() -> &'static Path {
 /// This machine's own Debian, as small as it gets, in an archive: what was built here runs there. Takes a minute, once.
 fn base() -> PathBuf {
     let (suite, mirror) = debian();
-    let archive = scratch().join(format!("debian-{suite}.tar"));
+    let archive = scratch().join(format!("debian-{suite}-puma.tar"));
     if archive.exists() {
         return archive;
     }
     let root = scratch().join(format!("debian-{suite}-{}", std::process::id()));
     succeed(
         Command::new("debootstrap")
-            .args(["--variant=minbase", &suite])
+            .args(["--variant=minbase", "--include=puma,ruby-rack", &suite])
             .arg(&root)
             .arg(mirror),
     );

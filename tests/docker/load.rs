@@ -11,9 +11,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Thrust's default port: in a container it needs no privilege.
-const PORT: u16 = 80;
-
 /// How many clients open one connection after the other, and how long each rests in between.
 const CLIENTS: usize = 4;
 const REST: Duration = Duration::from_millis(10);
@@ -39,7 +36,8 @@ pub(crate) struct Tally {
 }
 
 impl Load {
-    pub(crate) fn start(network: File) -> Self {
+    /// Asks on 127.0.0.1:`port` inside of `network`.
+    pub(crate) fn start(network: File, port: u16) -> Self {
         let network = Arc::new(network);
         let answered = Arc::new(AtomicUsize::new(0));
         let spawn = |task: Box<dyn FnOnce() -> Tally + Send>| {
@@ -52,13 +50,14 @@ impl Load {
         let mut clients: Vec<_> = (0..CLIENTS)
             .map(|_| {
                 let answered = answered.clone();
-                spawn(Box::new(move || new_connections(&answered)))
+                spawn(Box::new(move || new_connections(port, &answered)))
             })
             .collect();
-        clients.push(spawn(Box::new(kept_alive)));
-        let slow = spawn(Box::new(|| {
+        clients.push(spawn(Box::new(move || kept_alive(port))));
+        let slow = spawn(Box::new(move || {
             let mut tally = Tally::default();
-            tally.count(fetch("/slow?ms=3000"));
+            // Either app finds what it knows.
+            tally.count(fetch(port, "/slow?ms=3000&s=3"));
             tally.slow = tally.answered;
             tally
         }));
@@ -116,19 +115,19 @@ fn enter(network: &File) {
     assert_eq!(entered, 0, "setns: {}", io::Error::last_os_error());
 }
 
-fn new_connections(answered: &AtomicUsize) -> Tally {
+fn new_connections(port: u16, answered: &AtomicUsize) -> Tally {
     let mut tally = Tally::default();
     let began = Instant::now();
     while tally.refused == 0 && tally.failed.is_empty() && began.elapsed() < BOUND {
-        tally.count(fetch("/hello"));
+        tally.count(fetch(port, "/hello"));
         answered.fetch_add(1, Ordering::Relaxed);
         thread::sleep(REST);
     }
     tally
 }
 
-fn fetch(target: &str) -> io::Result<String> {
-    let mut socket = connect()?;
+fn fetch(port: u16, target: &str) -> io::Result<String> {
+    let mut socket = connect(port)?;
     let request = format!("GET {target} HTTP/1.1\r\nHost: docker\r\nConnection: close\r\n\r\n");
     socket.write_all(request.as_bytes())?;
     let mut response = String::new();
@@ -137,9 +136,9 @@ fn fetch(target: &str) -> io::Result<String> {
 }
 
 /// One request after the other on one connection, until a response says that it was the last.
-fn kept_alive() -> Tally {
+fn kept_alive(port: u16) -> Tally {
     let mut tally = Tally::default();
-    let outcome = connect().and_then(|mut socket| {
+    let outcome = connect(port).and_then(|mut socket| {
         loop {
             socket.write_all(b"GET /hello HTTP/1.1\r\nHost: docker\r\n\r\n")?;
             let response = read_one(&mut socket)?;
@@ -177,8 +176,8 @@ fn read_one(socket: &mut TcpStream) -> io::Result<String> {
     }
 }
 
-fn connect() -> io::Result<TcpStream> {
-    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, PORT))?;
+fn connect(port: u16) -> io::Result<TcpStream> {
+    let socket = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
     socket.set_read_timeout(Some(BOUND))?;
     Ok(socket)
 }

@@ -191,6 +191,82 @@ fn a_client_that_makes_no_room_for_a_response_loses_it_and_no_other() {
 }
 
 #[test]
+fn a_stream_whose_window_stays_shut_is_cut_though_others_of_its_connection_go_on() {
+    let thrust = Thrust::builder()
+        .env("H2C_ENABLED", "1")
+        .env("HTTP_WRITE_TIMEOUT", "1")
+        .start();
+    let mut client = Frames::connect(thrust.port()).opens_no_windows();
+    client.send(PREFACE);
+    client.frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 100]);
+    client.get(1, "/bytes?n=9999999");
+    client.get(3, "/bytes?n=1000000");
+    // The third takes a little now and then, for three times as long as the first one may take nothing.
+    let (mut resets, began) = (Vec::new(), Instant::now());
+    client.patience(millis(200));
+    while began.elapsed() < seconds(3) {
+        match client.next() {
+            Ok(frame) if frame.kind == RST_STREAM => resets.push(frame.stream),
+            Ok(_) => {}
+            Err(End::Timeout) => client.frame(WINDOW_UPDATE, 0, 3, &100_u32.to_be_bytes()),
+            Err(end) => panic!("{end:?}"),
+        }
+    }
+    assert_eq!(resets, [1]);
+    // Its connection to the app is free.
+    thrust.wait_for_child_line("gone GET /bytes?n=9999999");
+}
+
+#[test]
+fn streams_that_wait_for_their_turn_are_not_cut() {
+    let thrust = Thrust::builder()
+        .env("H2C_ENABLED", "1")
+        .env("HTTP_WRITE_TIMEOUT", "1")
+        .start();
+    let mut client = Frames::connect(thrust.port()).opens_no_windows();
+    client.send(PREFACE);
+    // The streams' windows are wide open, the connection's is not.
+    client.frame(SETTINGS, 0, 0, &[0, 4, 0x7f, 0xff, 0xff, 0xff]);
+    for stream in [1, 3, 5, 7, 9] {
+        client.get(stream, "/bytes?n=9999999");
+    }
+    let began = Instant::now();
+    client.patience(millis(300));
+    while began.elapsed() < seconds(4) {
+        match client.next() {
+            Ok(frame) => assert_ne!(frame.kind, RST_STREAM),
+            Err(End::Timeout) => client.frame(WINDOW_UPDATE, 0, 0, &100_u32.to_be_bytes()),
+            Err(end) => panic!("{end:?}"),
+        }
+    }
+    // Now nobody gets anything.
+    client.patience(seconds(10));
+    for _ in 0..5 {
+        assert!(client.find(|frame| frame.kind == RST_STREAM).is_ok());
+        thrust.wait_for_child_line("gone GET /bytes");
+    }
+    client.get(11, "/status?code=204");
+    assert_eq!(client.response(11).status, 0x89);
+}
+
+#[test]
+fn a_browser_may_cancel_all_of_a_tab_at_once() {
+    let thrust = thrust();
+    let mut client = Frames::h2c(thrust.port());
+    let numbers = (0..100).map(|number| 1 + 2 * number);
+    let mut all = Vec::new();
+    for stream in numbers.clone() {
+        all.extend(head(stream, "GET", "/hang", &[], true));
+    }
+    for stream in numbers {
+        all.extend(frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes()));
+    }
+    client.send(&all);
+    client.get(201, "/hello");
+    assert!(client.response(201).is_ok());
+}
+
+#[test]
 fn a_client_that_sends_nothing_of_its_body_is_answered_408_and_others_go_on() {
     let thrust = Thrust::builder()
         .env("H2C_ENABLED", "1")

@@ -51,7 +51,7 @@ fn half_a_pipelined_head_outlives_the_buffers_of_an_idle_connection() {
 }
 
 /// In the child: one processor, and so one core.
-fn take_one_processor() -> io::Result<()> {
+pub(crate) fn take_one_processor() -> io::Result<()> {
     // SAFETY: a set of processors is plain bits, and zero of them are set.
     let mut allowed: libc::cpu_set_t = unsafe { std::mem::zeroed() };
     let size = size_of::<libc::cpu_set_t>();

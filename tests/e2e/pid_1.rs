@@ -80,6 +80,38 @@ fn m25_a_child_that_closes_its_port_in_the_drain_finishes_what_it_holds() {
 }
 
 #[test]
+fn m25_a_neighbour_in_the_namespace_stops_the_app_as_we_are_stopped() {
+    for order in ["the app first", "Thrust first"] {
+        if !pid_1_is_possible() {
+            return;
+        }
+        let mut thrust = Thrust::builder()
+            .beside_pid_1()
+            .app(["--on-term", "finish-requests"])
+            .start();
+        let mut waiting = [thrust.wait_at_gate("g"), thrust.wait_at_gate("g")];
+        match order {
+            "the app first" => {
+                thrust.signal_child(SIGTERM);
+                thrust.signal(SIGTERM);
+            }
+            _ => {
+                thrust.signal(SIGTERM);
+                thrust.signal_child(SIGTERM);
+            }
+        }
+        thrust.wait_for_child_line("port closed");
+        thrust.wait_for("draining");
+        thrust.open_gate("g");
+        for client in &mut waiting {
+            assert_eq!(client.response().status, 200, "{order}");
+        }
+        assert_eq!(thrust.wait_exit(PATIENCE), 143, "{order}");
+        assert!(!thrust.logs().contains("panicked"), "{order}");
+    }
+}
+
+#[test]
 fn m33_a_child_that_forks_twice_has_its_own_status_and_ours_ends_with_it() {
     let Some(builder) = pid_1() else {
         return;

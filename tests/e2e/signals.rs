@@ -7,7 +7,7 @@ use nix::sys::signal::Signal::{
 };
 
 use crate::support::{
-    End, PATIENCE, QUIET, Thrust, alone, assert_order, children_of, eventually, is_refused,
+    End, Hammer, PATIENCE, QUIET, Thrust, alone, assert_order, children_of, eventually, is_refused,
     kill_group, millis, pid_1_is_possible, process_group_of, seconds, signals_of, state_of,
 };
 
@@ -474,6 +474,43 @@ fn m25_an_app_stopped_at_the_same_moment_finishes_what_it_holds_and_the_rest_get
     thrust.open_gate("g");
     assert_eq!(waiting.response().status, 200);
     assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
+fn m25_where_every_process_is_told_and_twice_clients_see_no_502_and_no_reset() {
+    let _alone = alone();
+    for on_term in [
+        "close-port-then-exit-after=1",
+        "finish-requests",
+        "exit-after=1",
+    ] {
+        let mut thrust = Thrust::builder()
+            .env("HTTP_DRAIN_TIMEOUT", "15")
+            .app(["--on-term", on_term])
+            .start();
+        let mut slow = thrust.wait_at_gate("g");
+        let hammer = Hammer::start(thrust.port(), 6);
+        thrust.wait_for_request("/hello");
+        hammer.expect_the_end();
+        // As Heroku does; as systemd does without KillMode=mixed.
+        for _ in 0..2 {
+            thrust.signal(SIGTERM);
+            thrust.signal_child(SIGTERM);
+        }
+        thrust.wait_for_child_line("signal SIGTERM");
+        thrust.wait_for("draining");
+        thrust.open_gate("g");
+        assert_eq!(slow.response().status, 200, "{on_term}");
+        assert_eq!(thrust.wait_exit(PATIENCE), 143, "{on_term}");
+        let outcomes = hammer.finish().0;
+        let is_good = |what: &String| {
+            ["200", "refused", "crossed"].contains(&what.as_str()) || what.starts_with("503 ")
+        };
+        assert!(outcomes.keys().all(is_good), "{on_term}: {outcomes:?}");
+        assert!(outcomes.contains_key("200"), "{on_term}: {outcomes:?}");
+        assert!(thrust.count("relaying signal") <= 1, "{on_term}");
+        assert!(!thrust.logs().contains("panicked"), "{on_term}");
+    }
 }
 
 #[test]

@@ -1,9 +1,19 @@
 //! Certificates of the user's own.
 
-use std::{fs, io, os::unix::fs::symlink, path::Path};
+use std::{
+    fs,
+    io::{self, Read, Write},
+    net::TcpStream,
+    os::unix::fs::symlink,
+    path::Path,
+    sync::Arc,
+};
 
 use rcgen::{CertifiedKey, KeyPair, generate_simple_self_signed};
-use rustls::pki_types::CertificateDer;
+use rustls::{
+    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, StreamOwned,
+    pki_types::CertificateDer,
+};
 
 use crate::support::{
     Builder, Thrust, eventually, pebble::shake_hands, seconds, secure::https_port,
@@ -100,6 +110,41 @@ fn a_swapped_pair_is_served_and_of_a_bad_one_the_good_one_before() {
     mount(&volume.0, 4, &third, &third);
     assert!(eventually(seconds(15), || shown(&thrust, &third).is_ok()));
     assert_eq!(thrust.count("the certificate before is served on"), 2);
+}
+
+#[test]
+fn a_ticket_outlives_its_certificate() {
+    let volume = Volume::new("ticket");
+    let (first, second) = (made(), made());
+    mount(&volume.0, 1, &first, &first);
+    let thrust = builder(&volume.0).start();
+    let mut roots = RootCertStore::empty();
+    for made in [&first, &second] {
+        roots.add(made.cert.der().clone()).expect("a root");
+    }
+    let client = ClientConfig::builder().with_root_certificates(roots);
+    // It keeps the tickets that it is given.
+    let client = Arc::new(client.with_no_client_auth());
+    assert_eq!(visit(&thrust, &client), HandshakeKind::Full);
+    assert_eq!(visit(&thrust, &client), HandshakeKind::Resumed);
+
+    mount(&volume.0, 2, &second, &second);
+    thrust.wait_for_nth(1, "certificate loaded", seconds(15));
+    assert_eq!(visit(&thrust, &client), HandshakeKind::Resumed);
+}
+
+/// Asks once, on a connection of its own; how that began.
+fn visit(thrust: &Thrust, client: &Arc<ClientConfig>) -> HandshakeKind {
+    let tcp = TcpStream::connect(("127.0.0.1", https_port(thrust))).expect("it listens");
+    let name = "files.test".try_into().expect("a name");
+    let tls = ClientConnection::new(client.clone(), name).expect("a configuration");
+    let mut stream = StreamOwned::new(tls, tcp);
+    let request = b"GET /hello HTTP/1.1\r\nhost: files.test\r\nconnection: close\r\n\r\n";
+    stream.write_all(request).expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("close_notify");
+    assert!(answer.contains("hello from"), "{answer}");
+    stream.conn.handshake_kind().expect("it is done")
 }
 
 #[test]

@@ -1,19 +1,22 @@
 //! LIFECYCLE with HTTPS, in HTTP/1.1 and HTTP/2.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::TcpStream,
     thread,
     time::Instant,
 };
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 
-use crate::support::{
-    End, PATIENCE, QUIET, Thrust, alone, assert_order,
-    frames::{ALL_STREAMS, Answer, Frames, PREFACE, SETTINGS, frame, head},
-    is_refused, millis, seconds,
-    secure::{HTTP_1, HTTP_2, Secure, https, https_port},
+use crate::{
+    losses::take_one_processor,
+    support::{
+        End, PATIENCE, QUIET, Thrust, alone, assert_order,
+        frames::{ALL_STREAMS, Answer, Frames, PREFACE, SETTINGS, Socket, frame, head},
+        is_refused, millis, raise_file_limit, seconds,
+        secure::{HTTP_1, HTTP_2, Secure, https, https_port},
+    },
 };
 
 /// Waits at gate `g`, in HTTP/1.1.
@@ -285,6 +288,50 @@ fn a_handshake_has_10_s_and_what_is_none_is_told_so() {
     slow.tcp().read_to_end(&mut said).expect("an end");
     let took = began.elapsed();
     assert!(took > seconds(9) && took < seconds(14), "{took:?}");
+}
+
+#[test]
+fn a_core_has_a_thousand_handshakes_under_way_and_who_comes_next_waits_for_one_to_end() {
+    let _alone = alone();
+    raise_file_limit();
+    let thrust = https().before_exec(take_one_processor).start();
+    let port = https_port(&thrust);
+    // Each begins, and does not go on.
+    let begun: Vec<_> = (0..1_050)
+        .map(|_| {
+            let mut begun = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+            begun.write_all(&[22]).expect("it reads");
+            begun
+        })
+        .collect();
+    // Nobody says when their bytes have been read.
+    let waits = |next: &mut Secure| {
+        next.patience(QUIET).expect("not zero");
+        let end = next.finish().map_err(|error| error.kind());
+        matches!(end, Err(ErrorKind::WouldBlock | ErrorKind::TimedOut))
+    };
+    let mut next = (0..20)
+        .map(|_| Secure::begin(port, HTTP_1))
+        .find_map(|mut next| waits(&mut next).then_some(next))
+        .expect("no room");
+    drop(begun);
+    next.patience(PATIENCE).expect("not zero");
+    next.finish().expect("a handshake");
+    assert!(next.get("/hello").contains("hello from"));
+}
+
+#[test]
+fn m12_what_is_left_at_the_end_is_cut_with_close_notify() {
+    let mut thrust = https().start();
+    let mut client = Secure::connect(https_port(&thrust), HTTP_1);
+    client.send_get("/gated-body?name=never");
+    let begun = client.read(&mut [0; 15]).expect("its head");
+    assert!(begun > 0);
+    thrust.signal(SIGTERM);
+    thrust.wait_for("draining");
+    thrust.signal_child(SIGKILL);
+    assert_eq!(client.end(), End::Eof);
+    assert_eq!(thrust.wait_exit(PATIENCE), 137);
 }
 
 #[test]

@@ -199,8 +199,9 @@ fn half_a_preface_is_ended_in_time() {
 
 #[test]
 fn a_preface_without_settings_is_ended_in_time() {
-    // All that is due has come; SETTINGS are no more than the next frame.
+    // All that is due has come; SETTINGS are no more than the next frame, which an acknowledgement must not be.
     assert_closed_in_time("HTTP_IDLE_TIMEOUT", |connection| {
+        connection.be_rude();
         connection.write(PREFACE).unwrap();
     });
 }

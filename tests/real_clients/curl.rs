@@ -30,6 +30,8 @@ fn alpn_chooses_http_2_or_http_1_1() {
     assert_eq!(asks(&["--http2"]), "2 200");
     assert_eq!(asks(&["--http1.1"]), "1.1 200");
     assert_eq!(asks(&["--no-alpn"]), "1.1 200");
+    // It offers `http/1.0` and nothing else.
+    assert!(asks(&["--http1.0"]).ends_with(" 200"));
     assert_eq!(asks(&["--tls-max", "1.2"]), "2 200");
 }
 

@@ -62,7 +62,12 @@ pub(super) async fn serve<H: Handler>(
         Poll::Ready(())
     })
     .await;
+    let is_well_formed = head::is_well_formed(&request);
     let (exchange, request, upgradable) = receive(shared, request, to);
+    if !is_well_formed {
+        exchange.log_refused(&core);
+        return exchange.refuse(StatusCode::BAD_REQUEST);
+    }
     let Some(request) = request else {
         return exchange.refuse(StatusCode::NOT_IMPLEMENTED);
     };
@@ -229,8 +234,7 @@ impl Exchange {
 
     /// When the client will have made no room for anything for its whole time.
     fn stalled_at(&self, pipe: &Pipe) -> Option<Instant> {
-        let since = pipe.waiting_since()?.max(self.shared.progress());
-        Some(since + self.shared.state.timeouts.write?)
+        Some(pipe.stalled_since(&self.shared)? + self.shared.state.timeouts.write?)
     }
 
     /// The app has switched: the stream belongs to the tunnel.
@@ -274,6 +278,14 @@ impl Exchange {
                 to.send_reset(Reason::INTERNAL_ERROR);
                 None
             }
+        }
+    }
+
+    /// As HTTP/1 logs what is none.
+    fn log_refused<H>(&self, core: &Core<H>) {
+        if core.log_refused {
+            let address = self.shared.state.peer;
+            tracing::info!(remote_addr = %address, status = 400, cause = "bad_request", "request refused");
         }
     }
 

@@ -3,7 +3,18 @@
 use std::hash::{BuildHasher, Hasher, RandomState};
 
 use h2::ext::Protocol;
-use http::{HeaderValue, Method, StatusCode, Uri, header, request::Parts};
+use http::{HeaderValue, Method, Request, StatusCode, Uri, header, request::Parts};
+
+/// Whether h2 was right to let it pass: a value neither begins nor ends with a space or a tab (RFC 9113 section 8.2.1), and a
+/// scheme has a name (section 8.3.1). Without an authority h2 does not tell us the scheme; nothing depends on it then.
+pub(super) fn is_well_formed<T>(request: &Request<T>) -> bool {
+    let is_blank = |byte: Option<&u8>| matches!(byte, Some(b' ' | b'\t'));
+    let trimmed = |value: &HeaderValue| {
+        let value = value.as_bytes();
+        !is_blank(value.first()) && !is_blank(value.last())
+    };
+    request.headers().values().all(trimmed) && request.uri().scheme_str() != Some("")
+}
 
 /// Turns the pseudo-fields into what the path knows. A Host that contradicts `:authority` stays beside it, and so is refused
 /// as any second Host.
@@ -88,8 +99,6 @@ fn key() -> HeaderValue {
 
 #[cfg(test)]
 mod tests {
-    use http::Request;
-
     use super::*;
 
     fn translated(uri: &str, fields: &[(&str, &str)]) -> Parts {
@@ -100,6 +109,20 @@ mod tests {
         let mut head = request.body(()).unwrap().into_parts().0;
         translate(&mut head);
         head
+    }
+
+    #[test]
+    fn values_are_trimmed_by_the_client() {
+        let is_good = |value: &str| {
+            let request = Request::builder().header("a", value).header("b", "c");
+            is_well_formed(&request.body(()).unwrap())
+        };
+        for good in ["", "a", "a b\tc"] {
+            assert!(is_good(good), "{good:?}");
+        }
+        for bad in [" ", "\t", " a", "a ", "\ta", "a\t"] {
+            assert!(!is_good(bad), "{bad:?}");
+        }
     }
 
     fn hosts(head: &Parts) -> Vec<&str> {

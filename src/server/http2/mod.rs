@@ -74,6 +74,8 @@ pub(super) fn builder() -> Builder {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEAD)
         .max_send_buffer_size(MAX_BUFFER)
+        // A browser that closes a tab cancels all that the tab wanted in one breath. Who does so again and again is metered.
+        .max_pending_accept_reset_streams(MAX_STREAMS as usize)
         .enable_connect_protocol();
     builder
 }
@@ -145,8 +147,8 @@ impl<H: Handler + 'static> Http2<'_, H> {
             if let Poll::Ready(ended) = self.poll_turn(cx) {
                 return Poll::Ready(ended);
             }
-            if self.wire.metered(|meter| meter.is_flooded()) {
-                return Poll::Ready(Parting::Goodbye(Reason::ENHANCE_YOUR_CALM));
+            if let Some(fault) = self.wire.metered(|meter| meter.fault()) {
+                return Poll::Ready(Parting::Goodbye(fault));
             }
             if self.state.watch.leaving() {
                 if self.begins_to_leave() {
@@ -200,7 +202,11 @@ impl<H: Handler + 'static> Http2<'_, H> {
                 Poll::Ready(Some(Ok(accepted))) => self.begin(accepted),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
-                Poll::Pending => return Poll::Pending,
+                Poll::Pending => {
+                    // Now that the streams they are of have begun.
+                    self.wire.metered(|meter| self.shared.learn_windows(meter));
+                    return Poll::Pending;
+                }
             }
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct Pipe {
     piece: Bytes,
     /// Since when it waits for room.
     waiting: Option<Instant>,
+    /// How many bytes were sent.
+    sent: u64,
 }
 
 /// How a body's way ended.
@@ -44,6 +46,7 @@ impl Pipe {
             to,
             piece: Bytes::new(),
             waiting: None,
+            sent: 0,
         }
     }
 
@@ -63,9 +66,14 @@ impl Pipe {
         }
     }
 
-    /// Since when the client has made no room for this response.
-    pub(super) fn waiting_since(&self) -> Option<Instant> {
-        self.waiting
+    /// Since when the client has made no room: for this response or, where that waits for its turn, for any.
+    pub(super) fn stalled_since(&self, shared: &Shared) -> Option<Instant> {
+        let since = self.waiting?;
+        let id = self.to.stream_id().as_u32();
+        Some(match shared.is_shut(id, self.sent) {
+            true => since,
+            false => since.max(shared.progress()),
+        })
     }
 
     /// The client has taken nothing for too long.
@@ -90,6 +98,7 @@ impl Pipe {
         }
         let length = self.to.capacity().min(self.piece.len());
         let piece = self.piece.split_to(length);
+        self.sent += length as u64;
         let last = self.piece.is_empty() && self.body.is_end_stream();
         if self.to.send_data(piece, last).is_err() {
             return Poll::Ready(Some(Piped::Gone));

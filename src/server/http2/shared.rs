@@ -6,6 +6,7 @@ use std::{
     time::Instant,
 };
 
+use super::meter::Meter;
 use crate::{drain::Open, server::state::State};
 
 pub(super) struct Shared {
@@ -14,6 +15,8 @@ pub(super) struct Shared {
     answered: RefCell<Vec<Open>>,
     /// When the client last made room for what waited for it.
     progress: Cell<Instant>,
+    /// The window with which its streams begin, in bytes.
+    initial_window: Cell<u32>,
 }
 
 impl Shared {
@@ -22,7 +25,22 @@ impl Shared {
             state,
             answered: RefCell::default(),
             progress: Cell::new(Instant::now()),
+            initial_window: Cell::new(0),
         }
+    }
+
+    /// What the client has said of its windows, as far as it was read.
+    pub(super) fn learn_windows(&self, meter: &mut Meter) {
+        self.initial_window.set(meter.initial_window());
+        for (stream, bytes) in meter.opened() {
+            self.state.streams.opens(stream, bytes);
+        }
+    }
+
+    /// Whether stream `id`, of which `sent` bytes are sent, has used up its own window: then it does not wait for the
+    /// connection's, which it shares.
+    pub(super) fn is_shut(&self, id: u32, sent: u64) -> bool {
+        u64::from(self.initial_window.get()) + self.state.streams.opened(id) <= sent
     }
 
     /// The last frame of a response is on its way.

@@ -172,8 +172,14 @@ impl AsyncRead for Wire {
             let count = ends.ahead.len().min(buffer.remaining());
             buffer.put_slice(&ends.ahead.split_to(count));
         }
-        ends.meter.read(&buffer.filled()[before..], Instant::now());
-        Poll::Ready(Ok(()))
+        let came = buffer.filled().len() - before;
+        let passed = ends.meter.read(&buffer.filled()[before..], Instant::now());
+        buffer.set_filled(before + passed);
+        // Nothing is not the end: the driver says goodbye, and h2 is to wait for that.
+        match (came, passed) {
+            (1.., 0) => Poll::Pending,
+            _ => Poll::Ready(Ok(())),
+        }
     }
 }
 

@@ -76,6 +76,8 @@ pub(crate) struct Builder {
     stdin: Stdin,
     stdout: Stdout,
     is_pid_1: bool,
+    /// Whether another process is PID 1 of its namespace.
+    has_neighbours: bool,
     leaves_processes: bool,
     before_exec: Vec<BeforeExec>,
 }
@@ -168,6 +170,12 @@ impl Builder {
         self
     }
 
+    /// In a namespace of pids that it shares, with another PID 1; see [`pid_1_is_possible`].
+    pub(crate) fn beside_pid_1(mut self) -> Self {
+        self.has_neighbours = true;
+        self
+    }
+
     /// Processes other than the app may outlive Thrust (they are ended with the test).
     pub(crate) fn leaves_processes(mut self) -> Self {
         self.leaves_processes = true;
@@ -245,7 +253,7 @@ impl Builder {
             _turn: turn,
         };
         // Only now: what panics from here on cleans up.
-        if thrust.builder.is_pid_1 {
+        if thrust.builder.is_elsewhere() {
             thrust.pid = pid_below(thrust.pid);
         }
         thrust
@@ -253,18 +261,21 @@ impl Builder {
 
     fn command_line(&self) -> Command {
         let executable = env!("CARGO_BIN_EXE_thrust");
-        if !self.is_pid_1 {
+        if !self.is_elsewhere() {
             return Command::new(executable);
         }
         let mut command = Command::new("unshare");
-        command.args([
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "--kill-child",
-            executable,
-        ]);
+        command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
+        if self.has_neighbours {
+            command.args(["sh", "-c", "\"$@\" & wait $!", "sh"]);
+        }
+        command.arg(executable);
         command
+    }
+
+    /// Whether pids are others here than there.
+    fn is_elsewhere(&self) -> bool {
+        self.is_pid_1 || self.has_neighbours
     }
 
     /// Little is inherited, so that the tests mean the same everywhere.
@@ -370,6 +381,7 @@ impl Thrust {
             stdin: Stdin::Null,
             stdout: Stdout::Read,
             is_pid_1: false,
+            has_neighbours: false,
             leaves_processes: false,
             before_exec: Vec::new(),
         }
@@ -382,7 +394,7 @@ impl Thrust {
     /// The app's pid, as this side of any namespace sees it.
     pub(crate) fn child_pid(&self) -> u32 {
         let started = self.wait_for("app started");
-        if self.builder.is_pid_1 {
+        if self.builder.is_elsewhere() {
             return children_of(self.pid)
                 .into_iter()
                 .min()
@@ -686,8 +698,12 @@ fn pid_below(unshare: u32) -> u32 {
         .expect("built");
     let mut found = None;
     let arrived = eventually(PATIENCE, || {
-        found = children_of(unshare)
-            .into_iter()
+        let below = children_of(unshare);
+        let further = below.iter().flat_map(|pid| children_of(*pid));
+        found = below
+            .iter()
+            .copied()
+            .chain(further)
             .find(|pid| executable_of(*pid).as_ref() == Some(&executable));
         found.is_some()
     });
