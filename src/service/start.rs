@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     Event, Front, Phase, Service,
+    board::Board,
     deadlines::Budget,
     repeats::Repeats,
     signals::{Heard, Signals},
@@ -119,6 +120,7 @@ impl Service {
         let wait = lifecycle
             .wait_for_target_port_timeout
             .filter(|_| lifecycle.wait_for_target_port);
+        let board = Board::new(drain.clone(), started, upstream.pid());
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
@@ -140,6 +142,7 @@ impl Service {
             reminder: None,
             stop: None,
             started,
+            board,
         };
         match listening {
             Ok(listeners) => service.accept(listeners),
