@@ -19,7 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "service",
         &[
             "config", "server", "proxy", "admin", "upstream", "cache", "tls", "drain", "journal",
-            "target",
+            "metrics", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -52,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tls",
             "handler",
             "drain",
+            "metrics",
             "http1::BodyError",
             "files::stand_in",
         ],
@@ -59,7 +60,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal",
+            "metrics", "target",
         ],
     ),
     // It knows nobody: what it tells is brought by the Service.
@@ -71,12 +73,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["journal"]),
     // GROUND
     ("handler", &["coding", "content::Coding", "files", "http1"]),
-    ("http1", &["drain", "target"]),
+    // A connection knows how long the app takes with what it carries.
+    ("http1", &["drain", "metrics", "target"]),
     ("coding", &["content"]),
     ("content", &[]),
     ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
+    ("metrics", &[]),
     ("target", &[]),
 ];
 

@@ -16,6 +16,7 @@ use crate::{
     config::Config,
     drain::Drain,
     journal::Stdout,
+    metrics::Metrics,
     proxy::{self, App, Probe},
     server::{
         self, Face, PlainFace, Redirect, Server,
@@ -98,14 +99,16 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
+        let metrics = Metrics::new(server::cores());
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
             let cache = Cache::new(config.cache);
-            let stack = move |watch| {
-                let path = proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
+            let stack = move |watch, recorder| {
+                let (app, stdout) = (app.clone(), stdout.clone());
+                let path = proxy::stack(&proxy, app, &cache, stdout, watch, recorder);
                 Redirect::new(plain_face.clone(), path)
             };
-            Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
+            Server::start(&config.server, seeds, &metrics, stack).map_err(StartError::Threads)?
         };
         let certificates = tls.map(Tls::keep).transpose();
         let certificates = certificates.map_err(StartError::Threads)?;
