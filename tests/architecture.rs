@@ -33,6 +33,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::AccessLogSettings",
             "proxy::LogFormat",
             "upstream::Settings",
+            "admin::Settings",
+            "admin::Variable",
             "cache::Settings",
             "tls::Settings",
             "tls::AcmeSettings",

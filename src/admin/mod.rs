@@ -3,12 +3,14 @@
 //! It knows nobody: the Service comes in with a [`Source`], which gives a [`Snapshot`] whenever it is asked. All of it runs
 //! on the control thread, so that it answers however busy the cores are.
 
+mod settings;
 mod snapshot;
 mod state;
 
 use std::rc::Rc;
 
 pub use self::{
+    settings::{Settings, Variable},
     snapshot::{AppView, OpenView, PumaView, Snapshot, StopView},
     state::State,
 };
