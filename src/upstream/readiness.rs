@@ -37,6 +37,8 @@ pub enum Change {
     NotAccepting,
     /// It says itself that it reloads, or stops.
     Away(AppSays),
+    /// It says how it is, for people (`STATUS`).
+    Status(String),
 }
 
 /// The news about the app's port, for one listener on one thread.
@@ -50,6 +52,8 @@ pub struct Readiness {
     notify: Option<Rc<Notify>>,
     /// The app's last word, if it ever spoke.
     said: Option<AppSays>,
+    /// What it said for people and nobody was told yet.
+    status: Option<String>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -103,6 +107,7 @@ impl Readiness {
             address: None,
             notify: None,
             said: None,
+            status: None,
             since: now,
             probed: None,
             next: now,
@@ -135,13 +140,26 @@ impl Readiness {
 
     /// Waits for news. Cancel safe: a probe under way goes on in the next call, nothing is lost or repeated.
     pub async fn changed(&mut self) -> Change {
+        self.news(true).await
+    }
+
+    /// As [`changed`](Self::changed), but the app is only listened to and left alone otherwise. Whoever does not probe any
+    /// more is to listen all the same: an app whose words nobody takes waits until somebody does (unix(7)).
+    pub async fn spoken(&mut self) -> Change {
+        self.news(false).await
+    }
+
+    async fn news(&mut self, probing: bool) -> Change {
         let notify = self.notify.clone();
         loop {
+            if let Some(status) = self.status.take() {
+                return Change::Status(status);
+            }
             let before = self.state();
             tokio::select! {
                 biased;
                 message = heard(notify.as_deref()) => self.hear(message),
-                found = self.probed() => self.learn(found),
+                found = self.probed(), if probing => self.learn(found),
             }
             let now = self.state();
             if now != before {
@@ -152,9 +170,7 @@ impl Readiness {
 
     fn hear(&mut self, message: Message) {
         self.said = message.state.or(self.said);
-        if let Some(status) = message.status {
-            tracing::debug!(status, "app status");
-        }
+        self.status = message.status.or_else(|| self.status.take());
     }
 
     fn state(&self) -> Change {
@@ -347,11 +363,15 @@ mod tests {
         let ready = Change::Ready(Address::Tcp(address));
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STATUS=fine").unwrap();
-        app.send(b"RELOADING=1").unwrap();
+        let status = Change::Status("fine".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
+        app.send(b"STATUS=busy\nRELOADING=1").unwrap();
         assert_eq!(
             soon(readiness.changed()).await,
             Change::Away(AppSays::Reloading)
         );
+        let status = Change::Status("busy".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
         app.send(b"READY=1").unwrap();
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STOPPING=1").unwrap();
@@ -359,6 +379,23 @@ mod tests {
             soon(readiness.changed()).await,
             Change::Away(AppSays::Stopping)
         );
+    }
+
+    #[tokio::test]
+    async fn who_does_not_probe_listens_all_the_same() {
+        let notify = Notify::open().unwrap();
+        let app = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        app.connect(notify.path()).unwrap();
+        let check = |_| async { panic!("nobody is to be asked") };
+        let mut readiness = Readiness::with_check(Target::Port(1), check).listening(Some(notify));
+        for status in ["one", "two"] {
+            app.send(format!("STATUS={status}").as_bytes()).unwrap();
+            let said = Change::Status(status.to_owned());
+            assert_eq!(soon(readiness.spoken()).await, said);
+        }
+        app.send(b"STOPPING=1").unwrap();
+        let away = Change::Away(AppSays::Stopping);
+        assert_eq!(soon(readiness.spoken()).await, away);
     }
 
     #[test]
