@@ -51,6 +51,7 @@
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
+//! | [`systemd`] | whoever supervises us: its sockets taken over, our state told to it |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
 //! | [`files`] | files: opened inside of their directories, read without making a core wait, left to the kernel to send |
@@ -73,6 +74,7 @@ pub mod journal;
 pub mod proxy;
 pub mod server;
 pub mod service;
+pub mod systemd;
 pub mod target;
 pub mod telemetry;
 pub mod tls;

@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "cache", "tls", "drain", "journal", "target",
+            "config", "server", "proxy", "upstream", "cache", "systemd", "tls", "drain", "journal",
+            "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -63,6 +64,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     // FLOOR 1
     ("cache", &["content"]),
+    ("systemd", &[]),
     ("tls", &[]),
     ("upstream", &["target"]),
     ("telemetry", &["journal"]),

@@ -9,6 +9,7 @@ pub mod repeats;
 pub mod signals;
 mod start;
 mod stop;
+mod supervision;
 
 use std::{
     future::{Future, pending},
@@ -31,6 +32,7 @@ use crate::{
     drain::{Drain, Ended},
     proxy::{App, AppState},
     server::{Acceptor, Closed, Face, Server, listener::Bound},
+    systemd::Supervisor,
     tls::Keeper,
     upstream::{
         Exit, Name, Upstream,
@@ -58,6 +60,11 @@ pub struct Service {
     upstream: Upstream,
     readiness: Readiness,
     app: App,
+    supervisor: Supervisor,
+    /// What the app says of itself.
+    app_status: watch::Receiver<Option<String>>,
+    /// When the supervisor is to hear that we live.
+    pulse: Option<Instant>,
     drain: Rc<Drain>,
     /// Whether the last call is under way.
     closing: bool,
@@ -137,6 +144,7 @@ impl Service {
             if phase != before {
                 tracing::debug!(from = ?before, to = ?phase, "phase");
                 self.phase.send_replace(phase);
+                self.announce(phase);
             }
             self.perform(action).await;
             if let Phase::Exited { code } = phase {
@@ -166,7 +174,9 @@ impl Service {
                     return self.on_alarm(event);
                 }
                 () = sleep_until(reminder) => self.remind(),
-                change = self.readiness.changed(), if probing => {
+                () = sleep_until(self.pulse) => self.give_pulse(),
+                Ok(()) = self.app_status.changed() => self.pass_on_status(),
+                change = next_change(&mut self.readiness, probing) => {
                     if let Some(event) = self.on_change(change) {
                         return event;
                     }
@@ -269,6 +279,7 @@ impl Service {
     }
 
     fn on_change(&mut self, change: Change) -> Option<Event> {
+        self.pass_on(&change);
         match change {
             Change::Ready(address) => {
                 tracing::info!(addr = %address, after_ms = millis(self.started), "app ready");
@@ -308,6 +319,16 @@ impl Service {
                 Event::AppReady
             }
         }
+    }
+}
+
+/// What becomes of the app; without `probing` nothing does, and it is only listened to.
+async fn next_change(readiness: &mut Readiness, probing: bool) -> Change {
+    if probing {
+        return readiness.changed().await;
+    }
+    loop {
+        readiness.hears().await;
     }
 }
 

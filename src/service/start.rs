@@ -1,6 +1,6 @@
 //! The one order of starting: signal handlers, bind, spawn, serve.
 
-use std::{future::pending, io, rc::Rc, time::Instant};
+use std::{future::pending, io, net::TcpListener, rc::Rc, time::Instant};
 
 use tokio::sync::watch;
 
@@ -20,6 +20,10 @@ use crate::{
         self, Face, PlainFace, Redirect, Server,
         listener::{BindError, Bound, Listener, PortName},
     },
+    systemd::{
+        Supervisor,
+        sockets::{self, Sockets, SocketsError},
+    },
     target::Target,
     tls::{self, Tls},
     upstream::{
@@ -38,6 +42,9 @@ pub enum StartError {
     /// No certificates to be had.
     #[error(transparent)]
     Tls(#[from] tls::OpenError),
+    /// Sockets of systemd's that are of no use to us.
+    #[error(transparent)]
+    Sockets(#[from] SocketsError),
     /// No front listener.
     #[error(transparent)]
     Bind(#[from] BindError),
@@ -65,6 +72,7 @@ impl StartError {
             Self::Spawn(error) => error.exit_code(),
             Self::Signals(_)
             | Self::Tls(_)
+            | Self::Sockets(_)
             | Self::Bind(_)
             | Self::TargetTaken(_)
             | Self::Threads(_) => 1,
@@ -82,8 +90,12 @@ impl Service {
         let started = Instant::now();
         let nofile = upstream::raise_nofile();
         let mut signals = Signals::install().map_err(StartError::Signals)?;
+        // Before anything else listens: what systemd passes is known by its number alone.
+        let sockets = sockets::take(config.tls.is_some())?;
+        let supervisor = Supervisor::from_environment();
+        supervisor.status("starting the app");
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
-        let bound = bind(&config, tls.as_ref())?;
+        let bound = bind(&config, tls.as_ref(), sockets)?;
         let plain_face = plain_face(&config, tls.as_ref(), &bound);
         let listening = if config.lifecycle.wait_for_target_port {
             Err(bound)
@@ -97,6 +109,7 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
+        let app_status = readiness.status();
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
             let cache = Cache::new(config.cache);
@@ -131,6 +144,9 @@ impl Service {
             upstream,
             readiness,
             app,
+            pulse: supervisor.pause().map(|pause| started + pause),
+            supervisor,
+            app_status,
             drain,
             closing: false,
             draining: None,
@@ -165,19 +181,36 @@ impl Service {
 }
 
 /// All front ports, so that one that cannot be had is known before anything is spawned.
-fn bind(config: &Config, tls: Option<&Tls>) -> Result<Vec<(Bound, Face)>, BindError> {
-    let plain = Bound::bind(config.server.http_port, PortName::Http)?;
-    let mut bound = vec![(plain, Face::Plain)];
+fn bind(
+    config: &Config,
+    tls: Option<&Tls>,
+    sockets: Sockets,
+) -> Result<Vec<(Bound, Face)>, BindError> {
+    let plain = open(config.server.http_port, PortName::Http, sockets.http)?;
+    let mut bound: Vec<_> = plain.into_iter().map(|one| (one, Face::Plain)).collect();
     if let (Some(port), Some(tls)) = (config.server.https_port, tls) {
-        let secure = Bound::bind(port, PortName::Https)?;
-        bound.push((secure, Face::Secure(tls.acceptor())));
+        let secure = open(port, PortName::Https, sockets.https)?;
+        let face = |one| (one, Face::Secure(tls.acceptor()));
+        bound.extend(secure.into_iter().map(face));
     }
     Ok(bound)
 }
 
+/// The sockets that systemd holds for this port, or one of our own.
+fn open(port: u16, name: PortName, inherited: Vec<TcpListener>) -> Result<Vec<Bound>, BindError> {
+    if inherited.is_empty() {
+        return Ok(vec![Bound::bind(port, name)?]);
+    }
+    let inherited = inherited.into_iter();
+    inherited
+        .map(|socket| Bound::inherited(socket, name))
+        .collect()
+}
+
 /// What stands on the plain port when there is TLS; the kernel may have chosen the other one.
 fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Option<PlainFace> {
-    let (secure, _) = bound.get(1)?;
+    let is_secure = |(_, face): &&(Bound, Face)| matches!(face, Face::Secure(_));
+    let (secure, _) = bound.iter().find(is_secure)?;
     Some(PlainFace {
         names: tls?.names(),
         challenges: tls?.challenges(),
@@ -189,7 +222,9 @@ fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Op
 fn listen(bound: Vec<(Bound, Face)>) -> Result<Vec<(Listener, Face)>, BindError> {
     let listen = |(bound, face): (Bound, Face)| {
         let listener = bound.listen()?;
-        tracing::info!(addr = %listener.local_addr(), scheme = face.scheme(), "listening");
+        let (addr, scheme) = (listener.local_addr(), face.scheme());
+        let inherited = listener.is_inherited().then_some(true);
+        tracing::info!(%addr, scheme, inherited, "listening");
         Ok((listener, face))
     };
     bound.into_iter().map(listen).collect()

@@ -273,6 +273,7 @@ impl Service {
         self.reminder = match phase {
             Phase::Draining => {
                 self.say_draining();
+                self.announce(phase);
                 Some(Instant::now() + PROGRESS)
             }
             Phase::Stopping(_) => self.stop.map(|stop| {
@@ -302,6 +303,7 @@ impl Service {
         if let Some(certificates) = self.certificates.take() {
             certificates.join(Instant::now() + LINGER).await;
         }
+        self.supervisor.join(Instant::now() + LINGER).await;
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
         let tally = self.drain.tally();
         tracing::info!(

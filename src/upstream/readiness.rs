@@ -50,6 +50,8 @@ pub struct Readiness {
     notify: Option<Rc<Notify>>,
     /// The app's last word, if it ever spoke.
     said: Option<AppSays>,
+    /// What it last said for people.
+    status: sync::watch::Sender<Option<String>>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -103,6 +105,7 @@ impl Readiness {
             address: None,
             notify: None,
             said: None,
+            status: sync::watch::Sender::new(None),
             since: now,
             probed: None,
             next: now,
@@ -115,6 +118,11 @@ impl Readiness {
     pub fn listening(mut self, notify: Option<Notify>) -> Self {
         self.notify = notify.map(Rc::new);
         self
+    }
+
+    /// What the app says of itself for people (`STATUS`), from the next time on.
+    pub fn status(&self) -> sync::watch::Receiver<Option<String>> {
+        self.status.subscribe()
     }
 
     /// Where the app answers, as far as we know, unless it says that it is not ready.
@@ -150,10 +158,18 @@ impl Readiness {
         }
     }
 
+    /// Waits until the app has said something, and leaves its port alone. Cancel safe. An app whose words nobody takes in
+    /// soon waits for that, even with its goodbye.
+    pub async fn hears(&mut self) {
+        let message = heard(self.notify.as_deref()).await;
+        self.hear(message);
+    }
+
     fn hear(&mut self, message: Message) {
         self.said = message.state.or(self.said);
         if let Some(status) = message.status {
             tracing::debug!(status, "app status");
+            self.status.send_replace(Some(status));
         }
     }
 

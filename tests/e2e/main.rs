@@ -120,3 +120,6 @@ mod cache_stale;
 
 // One request at the app for many clients, and nobody who waits in vain.
 mod cache_waiting;
+
+// As a unit of systemd: its sockets, and what it is told.
+mod systemd;

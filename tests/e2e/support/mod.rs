@@ -16,6 +16,7 @@ mod port;
 mod process;
 mod programs;
 pub(crate) mod secure;
+mod supervisor;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
@@ -31,6 +32,7 @@ pub(crate) use process::{
     resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
 };
 pub(crate) use programs::is_here;
+pub(crate) use supervisor::Supervisor;
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 
 use std::{
