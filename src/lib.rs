@@ -48,6 +48,7 @@
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
 //! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
+//! | [`admin`] | what we tell of ourselves: health, metrics, the status page |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
@@ -62,6 +63,7 @@
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
+pub mod admin;
 pub mod cache;
 pub mod coding;
 pub mod config;

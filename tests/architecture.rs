@@ -18,8 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "cache", "systemd", "tls", "drain", "journal",
-            "target",
+            "config", "server", "proxy", "admin", "upstream", "cache", "systemd", "tls", "drain",
+            "journal", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -62,6 +62,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
         ],
     ),
+    // It knows nobody: what it tells is brought by the Service.
+    ("admin", &[]),
     // FLOOR 1
     ("cache", &["content"]),
     ("systemd", &[]),

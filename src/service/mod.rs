@@ -3,6 +3,7 @@
 //! [`Service::start`] has the one fixed order of starting, [`Service::run`] the one loop; what follows what is decided in
 //! [`lifecycle`] alone.
 
+mod board;
 pub mod deadlines;
 pub mod lifecycle;
 pub mod repeats;
@@ -22,12 +23,14 @@ use tokio::sync::watch;
 
 pub use self::start::StartError;
 use self::{
+    board::Board,
     deadlines::{Budget, Plan},
     lifecycle::{Event, Phase, Reason},
     repeats::{Repeats, Verdict},
     signals::{Heard, Signals},
 };
 use crate::{
+    admin,
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
@@ -61,8 +64,6 @@ pub struct Service {
     readiness: Readiness,
     app: App,
     supervisor: Supervisor,
-    /// What the app says of itself.
-    app_status: watch::Receiver<Option<String>>,
     /// When the supervisor is to hear that we live.
     pulse: Option<Instant>,
     drain: Rc<Drain>,
@@ -79,6 +80,7 @@ pub struct Service {
     reminder: Option<Instant>,
     stop: Option<Stop>,
     started: Instant,
+    board: Rc<Board>,
 }
 
 /// The front listeners, as far as they have come.
@@ -131,6 +133,12 @@ impl Service {
         self.upstream.pid()
     }
 
+    /// Tells how it is, to whoever is on this thread.
+    pub fn source(&self) -> admin::Source {
+        let board = self.board.clone();
+        Rc::new(move || board.snapshot())
+    }
+
     /// Lives until the child is gone; the exit code.
     pub async fn run(mut self) -> u8 {
         loop {
@@ -143,6 +151,7 @@ impl Service {
             let (phase, action) = before.on(event);
             if phase != before {
                 tracing::debug!(from = ?before, to = ?phase, "phase");
+                self.board.enters(phase);
                 self.phase.send_replace(phase);
                 self.announce(phase);
             }
@@ -175,7 +184,6 @@ impl Service {
                 }
                 () = sleep_until(reminder) => self.remind(),
                 () = sleep_until(self.pulse) => self.give_pulse(),
-                Ok(()) = self.app_status.changed() => self.pass_on_status(),
                 change = next_change(&mut self.readiness, probing) => {
                     if let Some(event) = self.on_change(change) {
                         return event;
@@ -212,7 +220,7 @@ impl Service {
             plan: plan(),
             step: now,
         };
-        self.stop.get_or_insert(stop);
+        self.board.stops(*self.stop.get_or_insert(stop));
         // Before anybody is told: who reads of the signal finds it in force.
         self.leave();
         match verdict {
@@ -234,6 +242,7 @@ impl Service {
     fn on_exit(&mut self, exit: Exit) -> Event {
         let since = self.stop.map_or(self.started, |stop| stop.step);
         tracing::info!(status = %exit, took_ms = millis(since), "child exited");
+        self.board.app_exited(exit);
         let code = exit.code();
         let code = self
             .settings
@@ -284,21 +293,31 @@ impl Service {
             Change::Ready(address) => {
                 tracing::info!(addr = %address, after_ms = millis(self.started), "app ready");
                 self.app.set(AppState::Found(address));
+                self.board.app_accepts();
                 let starting = *self.phase.borrow() == Phase::Starting;
                 starting.then(|| self.open_front())
             }
             Change::NotAccepting => {
                 tracing::warn!("app not accepting");
+                self.board
+                    .app_is_away("the app does not accept connections");
                 None
             }
             Change::Away(AppSays::Stopping) => {
                 tracing::info!("app stopping");
+                self.board.app_is_away("the app says that it is stopping");
                 // Whoever finds its port closed from now on is asked to come back.
                 self.app.stops();
                 None
             }
             Change::Away(_) => {
                 tracing::info!("app reloading");
+                self.board.app_is_away("the app says that it is reloading");
+                None
+            }
+            Change::Status(status) => {
+                tracing::debug!(status, "app status");
+                self.board.app_says(status);
                 None
             }
         }
@@ -325,10 +344,9 @@ impl Service {
 /// What becomes of the app; without `probing` nothing does, and it is only listened to.
 async fn next_change(readiness: &mut Readiness, probing: bool) -> Change {
     if probing {
-        return readiness.changed().await;
-    }
-    loop {
-        readiness.hears().await;
+        readiness.changed().await
+    } else {
+        readiness.said().await
     }
 }
 

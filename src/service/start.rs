@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::{
     Event, Front, Phase, Service,
+    board::Board,
     deadlines::Budget,
     repeats::Repeats,
     signals::{Heard, Signals},
@@ -109,7 +110,6 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
-        let app_status = readiness.status();
         let server = {
             let (proxy, app) = (config.proxy.clone(), app.clone());
             let cache = Cache::new(config.cache);
@@ -132,6 +132,7 @@ impl Service {
         let wait = lifecycle
             .wait_for_target_port_timeout
             .filter(|_| lifecycle.wait_for_target_port);
+        let board = Board::new(drain.clone(), started, upstream.pid());
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
@@ -146,7 +147,6 @@ impl Service {
             app,
             pulse: supervisor.pause().map(|pause| started + pause),
             supervisor,
-            app_status,
             drain,
             closing: false,
             draining: None,
@@ -156,6 +156,7 @@ impl Service {
             reminder: None,
             stop: None,
             started,
+            board,
         };
         match listening {
             Ok(listeners) => service.accept(listeners),

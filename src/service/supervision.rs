@@ -37,10 +37,10 @@ impl Service {
 
     /// Passes on what the app says of itself, as far as it is said of us too.
     pub(super) fn pass_on(&self, change: &Change) {
-        if *self.phase.borrow() != Phase::Serving {
-            return;
-        }
+        let serving = *self.phase.borrow() == Phase::Serving;
         match change {
+            Change::Status(status) => self.supervisor.app_status(status),
+            _ if !serving => {}
             Change::Ready(_) => self.announce(Phase::Serving),
             Change::NotAccepting => self.supervisor.status("serving, but not the app"),
             Change::Away(AppSays::Stopping) => {
@@ -51,12 +51,6 @@ impl Service {
                 self.supervisor.reloading();
                 self.supervisor.status("the app reloads");
             }
-        }
-    }
-
-    pub(super) fn pass_on_status(&mut self) {
-        if let Some(status) = &*self.app_status.borrow_and_update() {
-            self.supervisor.app_status(status);
         }
     }
 

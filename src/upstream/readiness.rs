@@ -37,6 +37,8 @@ pub enum Change {
     NotAccepting,
     /// It says itself that it reloads, or stops.
     Away(AppSays),
+    /// It says how it is, for people (`STATUS`).
+    Status(String),
 }
 
 /// The news about the app's port, for one listener on one thread.
@@ -50,8 +52,8 @@ pub struct Readiness {
     notify: Option<Rc<Notify>>,
     /// The app's last word, if it ever spoke.
     said: Option<AppSays>,
-    /// What it last said for people.
-    status: sync::watch::Sender<Option<String>>,
+    /// What it said for people and nobody was told yet.
+    status: Option<String>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -105,7 +107,7 @@ impl Readiness {
             address: None,
             notify: None,
             said: None,
-            status: sync::watch::Sender::new(None),
+            status: None,
             since: now,
             probed: None,
             next: now,
@@ -118,11 +120,6 @@ impl Readiness {
     pub fn listening(mut self, notify: Option<Notify>) -> Self {
         self.notify = notify.map(Rc::new);
         self
-    }
-
-    /// What the app says of itself for people (`STATUS`), from the next time on.
-    pub fn status(&self) -> sync::watch::Receiver<Option<String>> {
-        self.status.subscribe()
     }
 
     /// Where the app answers, as far as we know, unless it says that it is not ready.
@@ -145,6 +142,9 @@ impl Readiness {
     pub async fn changed(&mut self) -> Change {
         let notify = self.notify.clone();
         loop {
+            if let Some(status) = self.status.take() {
+                return Change::Status(status);
+            }
             let before = self.state();
             tokio::select! {
                 biased;
@@ -158,19 +158,22 @@ impl Readiness {
         }
     }
 
-    /// Waits until the app has said something, and leaves its port alone. Cancel safe. An app whose words nobody takes in
-    /// soon waits for that, even with its goodbye.
-    pub async fn hears(&mut self) {
-        let message = heard(self.notify.as_deref()).await;
-        self.hear(message);
+    /// As [`changed`](Self::changed), but the port is left alone: what is told is what the app says for people. Cancel safe.
+    ///
+    /// An app whose words nobody takes in has soon to wait with them, even with its goodbye.
+    pub async fn said(&mut self) -> Change {
+        loop {
+            if let Some(status) = self.status.take() {
+                return Change::Status(status);
+            }
+            let message = heard(self.notify.as_deref()).await;
+            self.hear(message);
+        }
     }
 
     fn hear(&mut self, message: Message) {
         self.said = message.state.or(self.said);
-        if let Some(status) = message.status {
-            tracing::debug!(status, "app status");
-            self.status.send_replace(Some(status));
-        }
+        self.status = message.status.or_else(|| self.status.take());
     }
 
     fn state(&self) -> Change {
@@ -363,11 +366,15 @@ mod tests {
         let ready = Change::Ready(Address::Tcp(address));
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STATUS=fine").unwrap();
-        app.send(b"RELOADING=1").unwrap();
+        let status = Change::Status("fine".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
+        app.send(b"STATUS=busy\nRELOADING=1").unwrap();
         assert_eq!(
             soon(readiness.changed()).await,
             Change::Away(AppSays::Reloading)
         );
+        let status = Change::Status("busy".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
         app.send(b"READY=1").unwrap();
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STOPPING=1").unwrap();
