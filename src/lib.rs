@@ -26,9 +26,9 @@
 //! ```text
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
-//! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │   compression ─► public files ─► sendfile ─► caching ─►            │
-//!             for life   │                           hold ─► reverse proxy ─► pool ───────────┼──► app
+//! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► maintenance ─►   │
+//!             on a core, │   body limit ─► compression ─► public files ─► sendfile ─►         │
+//!             for life   │               caching ─► hold ─► reverse proxy ─► pool ────────────┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```

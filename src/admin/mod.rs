@@ -3,6 +3,7 @@
 //! It knows nobody: the Service comes in with a [`Source`], which gives a [`Snapshot`] whenever it is asked. All of it runs
 //! on the control thread, so that it answers however busy the cores are.
 
+pub mod control;
 mod snapshot;
 mod state;
 

@@ -233,12 +233,12 @@ impl Cache {
 
     /// Stores a response, unless its URI was invalidated (RFC 9111 section 4.4), or one of its tags purged, since it was
     /// asked for.
-    pub fn put(&self, place: &Place, stored: Arc<Stored>) {
-        if !self.is_overtaken(place, &stored) {
+    pub fn put(&self, place: &Place, stored: &Arc<Stored>) {
+        if !self.is_overtaken(place, stored) {
             let slot = Slot::Stored(stored.clone());
             self.0.store.put(place.key.clone(), slot);
             // Whoever purged in between may have looked before it was there.
-            if self.is_overtaken(place, &stored) {
+            if self.is_overtaken(place, stored) {
                 self.0.store.remove(&place.key);
             }
         }

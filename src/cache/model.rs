@@ -230,7 +230,7 @@ impl Pair {
         let place = self.cache.place(&keys, Some(&get.headers()), &headers);
         let place = place.expect("it varies with little");
         let stored = Stored::of(&self.cache, StatusCode::OK, &headers, body.clone(), terms);
-        self.cache.put(&place, stored.into());
+        self.cache.put(&place, &stored.into());
         if overtaken {
             assert_ne!(self.find(get), Some(body), "it was purged");
             return;

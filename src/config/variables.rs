@@ -170,6 +170,8 @@ const PROTECTION: &[Row] = &[
 const OPERATION: &[Row] = &[
     prefixed::<Format>("LOG_FORMAT", "json", "json, logfmt, or combined (requests as Apache does)"),
     prefixed::<Paths>("LOG_SKIP_PATHS", "", "do not log requests for these: a comma list"),
+    prefixed::<SocketPath>("CONTROL_SOCKET", "", "a unix socket for thrustctl, ours alone"),
+    prefixed::<Page>("MAINTENANCE_PAGE", "./public/503.html", "sent in maintenance (empty: a page of ours)"),
 ];
 
 /// Its default depends on whether there is TLS.
@@ -182,7 +184,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
     "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST", "TRUSTED_PROXIES",
-    "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET",
+    "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "STATUS_PORT", "STATUS_BIND",
 ];
 
 /// A variable that is read with and without the prefix.

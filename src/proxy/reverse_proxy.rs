@@ -10,6 +10,7 @@ use super::{
     bad_gateway::{BadGateway, closing, retry_after},
     body_limit::too_large,
     headers::{self, Written},
+    health::asks_for_health,
     hold::hold,
     pool::Pool,
     tunnel,
@@ -38,6 +39,7 @@ pub(super) struct ReverseProxy {
     connect_timeout: Option<Duration>,
     response_timeout: Option<Duration>,
     boot_hold: Duration,
+    health_path: Option<String>,
     spare_heads: RefCell<Vec<Vec<u8>>>,
 }
 
@@ -81,8 +83,14 @@ impl ReverseProxy {
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             boot_hold: settings.boot_hold_timeout,
+            health_path: settings.health_path.clone(),
             spare_heads: RefCell::default(),
         }
+    }
+
+    async fn hold(&self, request: &Request) -> Option<Response> {
+        let is_health = asks_for_health(self.health_path.as_deref(), request);
+        hold(&self.app, &self.page, self.boot_hold, request, is_health).await
     }
 
     /// One request, one answer; a kept-alive connection that turns out to be dead is replaced once by a fresh one, if the
@@ -275,9 +283,8 @@ impl ReverseProxy {
 
 impl Handler for ReverseProxy {
     async fn handle(&self, mut request: Box<Request>) -> Response {
-        if self.app.is_booting()
-            && let Some(response) =
-                Box::pin(hold(&self.app, &self.page, self.boot_hold, &request)).await
+        if self.app.holds()
+            && let Some(response) = Box::pin(self.hold(&request)).await
         {
             return response;
         }

@@ -10,6 +10,7 @@ use super::{Stop, lifecycle::Phase};
 use crate::{
     admin::{AppView, OpenView, PumaView, Snapshot, State, StopView},
     drain::{Drain, Kind, Tally},
+    proxy::App,
     upstream::{Exit, Name, Puma},
 };
 
@@ -17,6 +18,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Board {
     drain: Rc<Drain>,
+    /// The app as requests find it.
+    proxied: App,
     started: Instant,
     phase: Cell<Phase>,
     since: Cell<Instant>,
@@ -36,9 +39,15 @@ pub(super) struct Board {
 
 impl Board {
     /// Of a Service that has `started`, with a child.
-    pub(super) fn new(drain: Rc<Drain>, started: Instant, pid: Option<i32>) -> Rc<Self> {
+    pub(super) fn new(
+        drain: Rc<Drain>,
+        proxied: App,
+        started: Instant,
+        pid: Option<i32>,
+    ) -> Rc<Self> {
         Rc::new(Self {
             drain,
+            proxied,
             started,
             phase: Cell::new(Phase::Starting),
             since: Cell::new(started),
@@ -112,6 +121,9 @@ impl Board {
             exit_code: exit_code(self.phase.get()),
             app: self.app(),
             open: open(&tally),
+            paused: self.proxied.is_paused(),
+            held: self.proxied.held() as u64,
+            maintenance: self.proxied.maintenance().is_some(),
             stop: self.stopping(&tally),
         }
     }

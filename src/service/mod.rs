@@ -4,6 +4,7 @@
 //! [`lifecycle`] alone.
 
 mod board;
+mod commands;
 pub mod deadlines;
 pub mod lifecycle;
 pub mod repeats;
@@ -30,12 +31,17 @@ use self::{
     signals::{Heard, Signals},
 };
 use crate::{
-    admin,
+    admin::{
+        self,
+        control::{Control, Orders},
+    },
+    cache::Cache,
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
     server::{Acceptor, Closed, Face, Server, listener::Bound},
     systemd::Supervisor,
+    telemetry::Loudness,
     tls::Keeper,
     upstream::{
         Exit, Name, Upstream,
@@ -66,6 +72,10 @@ pub struct Service {
     supervisor: Supervisor,
     /// When the supervisor is to hear that we live.
     pulse: Option<Instant>,
+    cache: Cache,
+    loudness: Loudness,
+    control: Option<Control>,
+    orders: Orders,
     drain: Rc<Drain>,
     /// Whether the last call is under way.
     closing: bool,
@@ -183,6 +193,9 @@ impl Service {
                     return self.on_alarm(event);
                 }
                 () = sleep_until(reminder) => self.remind(),
+                order = self.orders.next() => if let Some(event) = self.obey(order) {
+                    return event;
+                },
                 () = sleep_until(self.pulse) => self.give_pulse(),
                 change = next_change(&mut self.readiness, probing) => {
                     if let Some(event) = self.on_change(change) {

@@ -12,6 +12,7 @@ use super::{
     signals::{Heard, Signals},
 };
 use crate::{
+    admin::control::{Orders, Socket, SocketError},
     cache::Cache,
     config::Config,
     drain::Drain,
@@ -26,6 +27,7 @@ use crate::{
         sockets::{self, Sockets, SocketsError},
     },
     target::Target,
+    telemetry::Loudness,
     tls::{self, Tls},
     upstream::{
         self, Name, Nofile, SpawnError, Upstream,
@@ -49,6 +51,12 @@ pub enum StartError {
     /// No front listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// No control socket.
+    #[error(transparent)]
+    Control(#[from] SocketError),
+    /// No way to hear of it.
+    #[error("cannot take commands: {0}")]
+    Commands(io::Error),
     /// Somebody else is where the app is to be.
     #[error(
         "{0} is taken already, so the app cannot have it; stop who listens there, or set TARGET_PORT"
@@ -75,6 +83,8 @@ impl StartError {
             | Self::Tls(_)
             | Self::Sockets(_)
             | Self::Bind(_)
+            | Self::Control(_)
+            | Self::Commands(_)
             | Self::TargetTaken(_)
             | Self::Threads(_) => 1,
         }
@@ -87,7 +97,11 @@ impl Service {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(config: Config, stdout: Stdout) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        stdout: Stdout,
+        loudness: Loudness,
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         let nofile = upstream::raise_nofile();
         let mut signals = Signals::install().map_err(StartError::Signals)?;
@@ -97,6 +111,8 @@ impl Service {
         supervisor.status("starting the app");
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let bound = bind(&config, tls.as_ref(), sockets)?;
+        let commands = config.control_socket.as_deref().map(Socket::bind);
+        let commands = commands.transpose()?;
         let plain_face = plain_face(&config, tls.as_ref(), &bound);
         let listening = if config.lifecycle.wait_for_target_port {
             Err(bound)
@@ -110,9 +126,9 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
+        let cache = Cache::new(config.cache);
         let server = {
-            let (proxy, app) = (config.proxy.clone(), app.clone());
-            let cache = Cache::new(config.cache);
+            let (proxy, app, cache) = (config.proxy.clone(), app.clone(), cache.clone());
             let stack = move |watch| {
                 let path = proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
                 Redirect::new(plain_face.clone(), path)
@@ -132,7 +148,7 @@ impl Service {
         let wait = lifecycle
             .wait_for_target_port_timeout
             .filter(|_| lifecycle.wait_for_target_port);
-        let board = Board::new(drain.clone(), started, upstream.pid());
+        let board = Board::new(drain.clone(), app.clone(), started, upstream.pid());
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
@@ -147,6 +163,10 @@ impl Service {
             app,
             pulse: supervisor.pause().map(|pause| started + pause),
             supervisor,
+            cache,
+            loudness,
+            control: None,
+            orders: Orders::none(),
             drain,
             closing: false,
             draining: None,
@@ -158,6 +178,9 @@ impl Service {
             started,
             board,
         };
+        if let Some(commands) = commands {
+            service.take_commands(commands)?;
+        }
         match listening {
             Ok(listeners) => service.accept(listeners),
             Err(bound) => service.front = Front::Held(bound),

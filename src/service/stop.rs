@@ -14,6 +14,7 @@ use super::{
     millis,
 };
 use crate::{
+    admin::control::Orders,
     drain::{Ended, Kind, Stage},
     proxy::AppState,
     server::{Acceptor, Closed, last_call::Patience},
@@ -31,6 +32,9 @@ const NEEDS_US: [Kind; 4] = [Kind::Arriving, Kind::Request, Kind::Stream, Kind::
 
 /// How long the exit waits for clients that still send after our FIN.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long whoever watches us may take to hear the end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Service {
     pub(super) async fn perform(&mut self, action: Action) {
@@ -306,6 +310,11 @@ impl Service {
             certificates.join(Instant::now() + LINGER).await;
         }
         self.supervisor.join(Instant::now() + LINGER).await;
+        // Whoever has asked for something since will not get it.
+        self.orders = Orders::none();
+        if let Some(control) = self.control.take() {
+            control.close(Instant::now() + LAST_WORDS).await;
+        }
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
         let tally = self.drain.tally();
         tracing::info!(

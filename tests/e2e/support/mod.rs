@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+mod control;
 mod decoder;
 pub(crate) mod frames;
 mod hammer;
@@ -21,6 +22,7 @@ mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
+pub(crate) use control::{Said, thrustctl};
 pub(crate) use decoder::{CODINGS, decoded, decoded_so_far, tools_are_here};
 pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;

@@ -28,7 +28,9 @@ use nix::{
 };
 
 use super::{
-    Client, PATIENCE, PlayedApp, Record, ReservedPort, eventually,
+    Client, PATIENCE, PlayedApp, Record, ReservedPort,
+    control::control_socket,
+    eventually,
     lines::Lines,
     lock::{Turn, shared},
     process::{children_of, executable_of, kill, marked, state_of},
@@ -77,6 +79,7 @@ pub(crate) struct Builder {
     stdout: Stdout,
     is_pid_1: bool,
     activation: Option<Activation>,
+    is_controlled: bool,
     leaves_processes: bool,
     before_exec: Vec<BeforeExec>,
 }
@@ -193,6 +196,12 @@ impl Builder {
     /// Started by `systemd-socket-activate` with these options, at the first connection.
     pub(crate) fn activated(mut self, options: impl IntoIterator<Item = String>) -> Self {
         self.activation = Some(Activation::Tool(options.into_iter().collect()));
+        self
+    }
+
+    /// With a control socket in the test's directory.
+    pub(crate) fn controlled(mut self) -> Self {
+        self.is_controlled = true;
         self
     }
 
@@ -345,6 +354,9 @@ impl Builder {
             fs::write(&path, contents).expect("the directory is ours");
             command.env(variable, path);
         }
+        if self.is_controlled {
+            command.env("THRUSTER_CONTROL_SOCKET", control_socket(directory));
+        }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
 
@@ -437,6 +449,7 @@ impl Thrust {
             stdout: Stdout::Read,
             is_pid_1: false,
             activation: None,
+            is_controlled: false,
             leaves_processes: false,
             before_exec: Vec::new(),
         }
