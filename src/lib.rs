@@ -44,11 +44,12 @@
 //! | room | what lives there |
 //! |---|---|
 //! | `main.rs` | the street door: arguments and environment in, exit code out |
+//! | `bin/thrustctl` | the side door: what is said to [`admin::control`] |
 //! | [`service`] | the life: one loop over one table; the only room that sees both sides |
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
 //! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
-//! | [`admin`] | what we tell of ourselves: health, metrics, the status page |
+//! | [`admin`] | what we tell of ourselves, health, metrics, the status page; and what we are told on the control socket |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |

@@ -171,7 +171,7 @@ const OPERATION: &[Row] = &[
     prefixed::<Format>("LOG_FORMAT", "json", "json, logfmt, or combined (requests as Apache does)"),
     prefixed::<Paths>("LOG_SKIP_PATHS", "", "do not log requests for these: a comma list"),
     prefixed::<SocketPath>("CONTROL_SOCKET", "", "a unix socket for thrustctl, ours alone"),
-    prefixed::<Page>("MAINTENANCE_PAGE", "./public/503.html", "sent in maintenance (empty: a page of ours)"),
+    prefixed::<Page>("MAINTENANCE_PAGE", "./public/503.html", "sent in maintenance (empty: our own)"),
 ];
 
 /// Its default depends on whether there is TLS.

@@ -46,6 +46,9 @@ fn docker_stop_under_load_costs_no_request() {
         "Thrust and the app have no privileges"
     );
 
+    // No socket, no status port: it asks the front, as whoever runs the image as it is.
+    container.wait_for_health("healthy");
+
     let load = Load::start(container.network());
     load.warm_up();
     let stop = Instant::now();
@@ -81,6 +84,11 @@ fn docker_stop_under_load_costs_no_request() {
     assert_eq!(
         files.matches("COPY").count(),
         1,
-        "the default image is the executable: {files}"
+        "the default image is the executables: {files}"
+    );
+    let health = config("Healthcheck.Test");
+    assert_eq!(
+        health,
+        "[\"CMD\",\"/usr/local/bin/thrustctl\",\"healthcheck\"]"
     );
 }
