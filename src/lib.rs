@@ -26,9 +26,9 @@
 //! ```text
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
-//! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► maintenance ─►   │
-//!             on a core, │   body limit ─► compression ─► public files ─► sendfile ─►         │
-//!             for life   │               caching ─► hold ─► reverse proxy ─► pool ────────────┼──► app
+//! client ──► connection ─┼─► measure ─► request id ─► access log ─► refuse ─► health ─►       │
+//!             on a core, │   maintenance ─► body limit ─► compression ─► public files ─►      │
+//!             for life   │       sendfile ─► caching ─► hold ─► reverse proxy ─► pool ────────┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
@@ -61,6 +61,7 @@
 //! | [`coding`] | content codings made: one encoder over zstd, brotli and gzip |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
+//! | [`metrics`] | what has happened, in numbers: counted by the cores, added up by who asks |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
@@ -74,6 +75,7 @@ pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;
+pub mod metrics;
 pub mod proxy;
 pub mod server;
 pub mod service;

@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tls",
             "drain",
             "journal",
+            "metrics",
             "target",
             "telemetry::Loudness",
         ],
@@ -59,6 +60,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::AccessLogSettings",
             "proxy::LogFormat",
             "upstream::Settings",
+            "admin::Settings",
+            "admin::Variable",
             "cache::Settings",
             "tls::Settings",
             "tls::AcmeSettings",
@@ -78,6 +81,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tls",
             "handler",
             "drain",
+            "metrics",
             "http1::BodyError",
             "files::stand_in",
         ],
@@ -85,11 +89,20 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal",
+            "metrics", "target",
         ],
     ),
-    // It knows nobody: what it tells is brought by the Service.
-    ("admin", &[]),
+    // What it tells is brought by the Service, but for the counters and what they are called.
+    (
+        "admin",
+        &[
+            "server::Listener",
+            "metrics",
+            "handler::Cause",
+            "content::Coding",
+        ],
+    ),
     // FLOOR 1
     ("cache", &["content"]),
     ("systemd", &[]),
@@ -98,12 +111,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["journal"]),
     // GROUND
     ("handler", &["coding", "content::Coding", "files", "http1"]),
-    ("http1", &["drain", "target"]),
+    // A connection knows how long the app takes with what it carries.
+    ("http1", &["drain", "metrics", "target"]),
     ("coding", &["content"]),
     ("content", &[]),
     ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
+    ("metrics", &[]),
     ("target", &[]),
 ];
 

@@ -3,8 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> maintenance -> body limit -> compression -> public files -> sendfile ->
-//! caching -> hold -> reverse proxy -> the app
+//! measure -> request id -> access log -> refuse -> health -> maintenance -> body limit -> compression -> public files ->
+//! sendfile -> caching -> hold -> reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -22,6 +22,7 @@ mod health;
 mod hold;
 mod kept;
 mod maintenance;
+mod measure;
 mod page;
 mod pause;
 mod percent;
@@ -48,13 +49,17 @@ use self::{
     compression::{Compression, Policy},
     health::Health,
     maintenance::Maintenance,
+    measure::Measure,
     public_files::PublicFiles,
     refuse::Refuse,
     request_id::RequestIds,
     reverse_proxy::ReverseProxy,
     sendfile::Sendfile,
 };
-use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
+use crate::{
+    cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout,
+    metrics::Recorder,
+};
 
 /// What the request path was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -129,9 +134,11 @@ pub fn stack(
     cache: &Cache,
     stdout: Stdout,
     watch: Watch,
+    recorder: Recorder,
 ) -> impl Handler + use<> {
-    let compression = settings.compression.as_ref().map(Policy::new);
-    let path = ReverseProxy::new(settings, app.clone(), watch.clone());
+    let compression = settings.compression.as_ref();
+    let compression = compression.map(|settings| Policy::new(settings, recorder.clone()));
+    let path = ReverseProxy::new(settings, app.clone(), watch.clone(), recorder.clone());
     let path = Caching::new(
         cache.clone(),
         app.clone(),
@@ -152,5 +159,6 @@ pub fn stack(
         settings.forward_headers,
         path,
     );
-    RequestIds::new(path)
+    let path = RequestIds::new(path);
+    Measure::new(recorder, cache.settings().size > 0, path)
 }

@@ -1,6 +1,11 @@
 //! The end of the path: asks the app.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
@@ -21,6 +26,7 @@ use crate::{
         Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer,
     },
     http1::{Answer, Connection, Exchange, ExchangeError, Head},
+    metrics::Recorder,
 };
 
 /// How many buffers for heads are kept to be used again.
@@ -41,6 +47,7 @@ pub(super) struct ReverseProxy {
     boot_hold: Duration,
     health_path: Option<String>,
     spare_heads: RefCell<Vec<Vec<u8>>>,
+    recorder: Recorder,
 }
 
 /// Why the app did not answer.
@@ -69,7 +76,7 @@ impl From<ExchangeError<Refusal>> for Failure {
 }
 
 impl ReverseProxy {
-    pub(super) fn new(settings: &Settings, app: App, watch: Watch) -> Self {
+    pub(super) fn new(settings: &Settings, app: App, watch: Watch, recorder: Recorder) -> Self {
         Self {
             app,
             pool: Pool::new(settings.idle_timeout, watch.clone()),
@@ -85,12 +92,17 @@ impl ReverseProxy {
             boot_hold: settings.boot_hold_timeout,
             health_path: settings.health_path.clone(),
             spare_heads: RefCell::default(),
+            recorder,
         }
     }
 
+    /// An answer if the request is not to wait for an app that boots or is paused, or has waited long enough.
     async fn hold(&self, request: &Request) -> Option<Response> {
+        let began = Instant::now();
         let is_health = asks_for_health(self.health_path.as_deref(), request);
-        hold(&self.app, &self.page, self.boot_hold, request, is_health).await
+        let response = hold(&self.app, &self.page, self.boot_hold, request, is_health).await;
+        self.recorder.queued(began.elapsed());
+        response
     }
 
     /// One request, one answer; a kept-alive connection that turns out to be dead is replaced once by a fresh one, if the
@@ -102,11 +114,12 @@ impl ReverseProxy {
         let mut fresh = false;
         loop {
             let kept = || self.pool.take(request.client.arrived);
-            let connection = match (!fresh).then(kept).flatten() {
+            let mut connection = match (!fresh).then(kept).flatten() {
                 Some(connection) => connection,
                 // Boxed, as it is rare: it would take up room in every request's future.
                 None => Box::pin(self.connect()).await?,
             };
+            connection.lap = self.recorder.lap();
             let mut exchange = self.exchange(connection, request, head, written);
             let client = &request.client;
             match exchange
@@ -170,10 +183,16 @@ impl ReverseProxy {
                 .map_err(|_| Failure::ConnectTimeout)?,
             None => connecting.await,
         };
-        connected.map_err(|error| {
-            self.app.refused();
-            Failure::Refused(error)
-        })
+        match connected {
+            Ok(connection) => {
+                self.recorder.upstream_connected();
+                Ok(connection)
+            }
+            Err(error) => {
+                self.app.refused();
+                Err(Failure::Refused(error))
+            }
+        }
     }
 
     fn respond(

@@ -54,6 +54,8 @@ pub enum PortName {
     Http,
     /// `HTTPS_PORT`.
     Https,
+    /// `THRUSTER_STATUS_PORT`.
+    Status,
 }
 
 /// An open door: one queue of connections, or one for each core. Dropping it resets every connection that was not
@@ -117,7 +119,11 @@ impl Bound {
         Self::named(address, PortName::Http)
     }
 
-    fn named(address: SocketAddr, name: PortName) -> Result<Self, BindError> {
+    /// As [`at`](Self::at), for the port of this `name`.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn named(address: SocketAddr, name: PortName) -> Result<Self, BindError> {
         bound_socket(address)
             .and_then(|socket| {
                 let address = local_address(&socket)?;
@@ -365,6 +371,7 @@ impl PortName {
         match self {
             Self::Http => 8080,
             Self::Https => 8443,
+            Self::Status => 9090,
         }
     }
 }
@@ -374,6 +381,7 @@ impl fmt::Display for PortName {
         f.write_str(match self {
             Self::Http => "HTTP_PORT",
             Self::Https => "HTTPS_PORT",
+            Self::Status => "THRUSTER_STATUS_PORT",
         })
     }
 }

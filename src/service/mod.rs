@@ -32,7 +32,7 @@ use self::{
 };
 use crate::{
     admin::{
-        self,
+        self, Admin,
         control::{Control, Orders},
     },
     cache::Cache,
@@ -91,6 +91,7 @@ pub struct Service {
     stop: Option<Stop>,
     started: Instant,
     board: Rc<Board>,
+    admin: Option<Admin>,
 }
 
 /// The front listeners, as far as they have come.
@@ -145,8 +146,7 @@ impl Service {
 
     /// Tells how it is, to whoever is on this thread.
     pub fn source(&self) -> admin::Source {
-        let board = self.board.clone();
-        Rc::new(move || board.snapshot())
+        self.board.source()
     }
 
     /// Lives until the child is gone; the exit code.

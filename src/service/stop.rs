@@ -315,6 +315,9 @@ impl Service {
         if let Some(control) = self.control.take() {
             control.close(Instant::now() + LAST_WORDS).await;
         }
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
+        }
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
         let tally = self.drain.tally();
         tracing::info!(

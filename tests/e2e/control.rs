@@ -388,6 +388,28 @@ fn a_healthcheck_without_a_socket_asks_the_front() {
 }
 
 #[test]
+fn a_healthcheck_without_a_socket_asks_the_status_port_before_the_front() {
+    let mut thrust = Thrust::builder()
+        .env("THRUSTER_STATUS_PORT", "0")
+        .app(["--start-when", "up"])
+        .spawn();
+    let address = thrust.wait_for("status port open").field("addr");
+    let port = address.rsplit(':').next().expect("a port").to_owned();
+    let check = |probe: &str| {
+        let status = ("THRUSTER_STATUS_PORT", OsStr::new(&port));
+        // Nobody is asked on this one.
+        let front = ("HTTP_PORT", OsStr::new("1"));
+        thrustctl(&["healthcheck", probe], &[status, front]).code
+    };
+    assert_eq!((check("ready"), check("live")), (1, 0));
+    thrust.open_gate("up");
+    thrust.wait_for("app ready");
+    assert!(eventually(PATIENCE, || check("ready") == 0));
+    assert_eq!(thrust.stop(), 143);
+    assert_eq!((check("ready"), check("live")), (1, 1));
+}
+
+#[test]
 fn what_cannot_be_asked_is_told_by_its_exit_code() {
     for (words, code, said) in [
         (&["status"][..], 64, "no control socket"),

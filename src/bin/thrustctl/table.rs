@@ -18,7 +18,10 @@ pub(crate) fn of(snapshot: &Snapshot) -> String {
     ];
     rows.extend(snapshot.app.puma.map(|it| ("puma", puma(&it))));
     rows.push(("requests", requests(&snapshot.open)));
+    rows.extend(traffic(snapshot).map(|text| ("traffic", text)));
     rows.push(("connections", connections(&snapshot.open)));
+    rows.extend(cache(snapshot).map(|text| ("cache", text)));
+    rows.extend(certificates(snapshot).map(|text| ("certificate", text)));
     if snapshot.paused || snapshot.held > 0 {
         rows.push(("held", held(snapshot)));
     }
@@ -74,6 +77,39 @@ fn connections(open: &OpenView) -> String {
         "{} of clients ({} idle), {} idle to the app",
         open.connections, open.idle, open.pooled
     )
+}
+
+/// As far as it is counted.
+fn traffic(snapshot: &Snapshot) -> Option<String> {
+    let traffic = snapshot.traffic.as_ref()?;
+    Some(format!(
+        "{} requests, {:.1} a second",
+        traffic.requests, traffic.recent.per_second
+    ))
+}
+
+fn cache(snapshot: &Snapshot) -> Option<String> {
+    let cache = snapshot.cache.as_ref()?;
+    let (used, all) = (size(cache.bytes), size(cache.capacity_bytes));
+    Some(format!("{} entries, {used} of {all}", cache.entries))
+}
+
+fn certificates(snapshot: &Snapshot) -> impl Iterator<Item = String> + '_ {
+    let now = snapshot.at_ms / 1000;
+    snapshot.certificates.iter().map(move |certificate| {
+        let left = certificate.expires.saturating_sub(now);
+        format!("{}, for {} more days", certificate.name, left / 86_400)
+    })
+}
+
+/// In the largest unit that leaves something before the point.
+fn size(bytes: u64) -> String {
+    let units = [(1 << 30, "GB"), (1 << 20, "MB"), (1 << 10, "KB")];
+    let unit = units.into_iter().find(|(unit, _)| bytes >= *unit);
+    match unit {
+        Some((unit, name)) => format!("{:.1} {name}", bytes as f64 / unit as f64),
+        None => format!("{bytes} B"),
+    }
 }
 
 fn held(snapshot: &Snapshot) -> String {
@@ -132,6 +168,18 @@ mod tests {
             (90_000_000, "1 d 1 h"),
         ] {
             assert_eq!(time(ms), text);
+        }
+    }
+
+    #[test]
+    fn a_size_has_the_largest_unit() {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1536, "1.5 KB"),
+            (64 << 20, "64.0 MB"),
+        ] {
+            assert_eq!(size(bytes), text);
         }
     }
 
