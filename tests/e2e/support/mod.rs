@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+mod control;
 mod decoder;
 pub(crate) mod frames;
 mod hammer;
@@ -17,10 +18,12 @@ mod process;
 mod programs;
 pub(crate) mod secure;
 pub(crate) mod status;
+mod supervisor;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
+pub(crate) use control::{Said, thrustctl};
 pub(crate) use decoder::{CODINGS, decoded, decoded_so_far, tools_are_here};
 pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;
@@ -33,6 +36,7 @@ pub(crate) use process::{
     voluntary_switches_of, zombies_below,
 };
 pub(crate) use programs::is_here;
+pub(crate) use supervisor::Supervisor;
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 
 use std::{
