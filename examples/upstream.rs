@@ -23,7 +23,8 @@
 //!
 //! Logged events: `started pid=…`, `port open`, `port closed`, `accepted`, `request METHOD TARGET`,
 //! `done METHOD TARGET`, `gone METHOD TARGET` (the peer went away first), `waiting NAME` (at a gate),
-//! `signal NAME connections=N` (N: open ones that the peer has not closed), `probe …`, `exit …`.
+//! `answering METHOD TARGET` (of /slow, just before it does), `signal NAME connections=N` (N: open ones that the peer has
+//! not closed), `probe …`, `exit …`.
 //! `SECONDS` is CLOCK_MONOTONIC, comparable between processes.
 //!
 //! Requests, by path and query:
@@ -59,7 +60,8 @@
 //! /crash                            the process kills itself, unanswered
 //! /close-port, /open-port           stops and restarts accepting
 //! /probe-front?port=N               as --probe-front, for ports known later
-//! /notify?say=TEXT                  sends TEXT to NOTIFY_SOCKET, as sd_notify(3) does; 500 where it is not set
+//! /notify?say=TEXT                  sends TEXT (%20 is a space) to NOTIFY_SOCKET, as sd_notify(3) does; 500 where it is
+//!                                   not set
 //! /wait-gate?name=X                 answers when the gate opens
 //! /open-gate?name=X                 opens it
 //! ```
@@ -811,6 +813,9 @@ impl Exchange<'_, '_, '_> {
             "/sse" => self.sse(),
             "/slow" => {
                 self.pause(self.head.millis("ms"))?;
+                let Head { method, target, .. } = &self.head;
+                let app = &self.connection.app;
+                app.log(format_args!("answering {method} {target}"));
                 self.answer(200, "", "slow\n")
             }
             "/gated-body" => self.gated_body(),
@@ -1150,6 +1155,7 @@ impl Exchange<'_, '_, '_> {
 
     fn notify(&mut self) -> io::Result<bool> {
         let said = self.head.query.get("say").cloned().unwrap_or_default();
+        let said = said.replace("%20", " ");
         let told = env::var_os("NOTIFY_SOCKET").is_some_and(|path| {
             let socket = std::os::unix::net::UnixDatagram::unbound();
             socket.is_ok_and(|socket| socket.send_to(said.as_bytes(), path).is_ok())

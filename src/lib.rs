@@ -26,15 +26,16 @@
 //! ```text
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
-//! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │   compression ─► public files ─► sendfile ─► caching ─►            │
-//!             for life   │                           hold ─► reverse proxy ─► pool ───────────┼──► app
+//! client ──► connection ─┼─► request id ─► trust ─► access log ─► refuse ─► rate limit ─►     │
+//!             on a core, │   health ─► body limit ─► compression ─► public files ─►           │
+//!             for life   │     sendfile ─► caching ─► hold ─► queue ─► reverse proxy ─► pool ─┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
 //!
 //! One core is one thread with a runtime, a request path ([`proxy::stack`]) and a pool of its own: nothing on the way of a
-//! request is sent to another thread, and nothing shared but the cache, whose locks are many and short. The control thread has
+//! request is sent to another thread, and nothing shared but the cache, whose locks are many and short, and the limits, where
+//! they are set. The control thread has
 //! the Service, the signals and the child.
 //!
 //! ## The rooms
@@ -59,6 +60,7 @@
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
 //! | [`journal`] | log lines and the one thread that writes them |
+//! | [`networks`] | whose an address is |
 //! | [`target`] | where the app listens |
 
 pub mod cache;
@@ -70,6 +72,7 @@ pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;
+pub mod networks;
 pub mod proxy;
 pub mod server;
 pub mod service;

@@ -31,6 +31,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::FileSettings",
             "proxy::AccessLogSettings",
             "proxy::LogFormat",
+            "proxy::RateLimitSettings",
+            "proxy::QueueSettings",
+            "proxy::Concurrency",
+            "proxy::TrustSettings",
+            "server::ProxyProtocol",
+            "networks",
             "upstream::Settings",
             "cache::Settings",
             "tls::Settings",
@@ -51,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tls",
             "handler",
             "drain",
+            "networks",
             "http1::BodyError",
             "files::stand_in",
         ],
@@ -58,7 +65,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal",
+            "networks", "target",
         ],
     ),
     // FLOOR 1
@@ -74,6 +82,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
+    ("networks", &[]),
     ("target", &[]),
 ];
 

@@ -118,11 +118,8 @@ mod tests {
     #[test]
     fn says_what_this_version_cannot_do() {
         assert_eq!(
-            warnings(&["THRUSTER_RATE_LIMIT", "THRUSTER_STATUS_PORT"]),
-            [
-                "THRUSTER_RATE_LIMIT is not supported by this version yet",
-                "THRUSTER_STATUS_PORT is not supported by this version yet",
-            ]
+            warnings(&["THRUSTER_STATUS_PORT"]),
+            ["THRUSTER_STATUS_PORT is not supported by this version yet"]
         );
     }
 

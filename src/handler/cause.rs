@@ -11,10 +11,16 @@ pub enum Cause {
     BodyTimeout,
     /// The client's connection ended before its answer did.
     ClientGone,
+    /// The client has asked more often than `RATE_LIMIT` allows.
+    RateLimited,
     /// The app has not opened its port yet.
     Booting,
     /// Too many requests wait for the app to boot.
     HoldFull,
+    /// Too many requests wait for a place at the app.
+    QueueFull,
+    /// There was no place at the app for `UPSTREAM_QUEUE_TIMEOUT`.
+    QueueTimeout,
     /// A stop has begun and the app can no longer be reached.
     Draining,
     /// `HTTP_HEALTH_PATH` while a stop is on its way.
@@ -45,6 +51,8 @@ impl Cause {
         match self {
             Self::Booting
             | Self::HoldFull
+            | Self::QueueFull
+            | Self::QueueTimeout
             | Self::Draining
             | Self::UpstreamRefused
             | Self::UpstreamTimeout
@@ -55,6 +63,7 @@ impl Cause {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::ClientGone
+            | Self::RateLimited
             | Self::HealthDraining
             | Self::FileMissing
             | Self::FileRefused
@@ -70,8 +79,11 @@ impl Cause {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::ClientGone => "client_gone",
+            Self::RateLimited => "rate_limited",
             Self::Booting => "booting",
             Self::HoldFull => "hold_full",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Draining => "draining",
             Self::HealthDraining => "health_draining",
             Self::UpstreamRefused => "upstream_refused",

@@ -1,7 +1,7 @@
 //! A request on its way to the app, its body, and the way back to its client's connection.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -59,8 +59,10 @@ impl RequestId {
 /// The client's side of a request.
 #[derive(Clone)]
 pub struct Client {
-    /// The peer of the connection.
+    /// The peer of the connection, or for whom it speaks by the PROXY protocol.
     pub address: SocketAddr,
+    /// Who the client is: the peer, or whom a proxy that is trusted names.
+    pub ip: IpAddr,
     /// When the first byte of the head arrived.
     pub arrived: Instant,
     /// Whether the connection is encrypted.
@@ -71,10 +73,30 @@ pub struct Client {
     pub connection: Rc<dyn Downstream>,
 }
 
+impl Client {
+    /// Whether we know the client by the word of a proxy that is trusted.
+    pub fn is_vouched_for(&self) -> bool {
+        self.ip != self.address.ip()
+    }
+
+    /// The client of a request of our own, in the name of `address`: no connection waits for the answer.
+    pub fn nobody(address: SocketAddr) -> Self {
+        Self {
+            address,
+            ip: address.ip(),
+            arrived: Instant::now(),
+            secure: false,
+            knows_interim: false,
+            connection: Rc::new(Nobody),
+        }
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
             .field("address", &self.address)
+            .field("ip", &self.ip)
             .field("secure", &self.secure)
             .finish_non_exhaustive()
     }
@@ -98,6 +120,22 @@ pub trait Downstream {
     fn body_whole(&self);
     /// Whether the client made no progress with its body for `HTTP_READ_TIMEOUT`.
     fn body_timed_out(&self) -> bool;
+}
+
+/// The connection of nobody.
+struct Nobody;
+
+impl Downstream for Nobody {
+    fn interim(&self, _: http::StatusCode, _: &HeaderMap) {}
+    fn gone(&self) -> bool {
+        false
+    }
+    fn body_waits(&self) {}
+    fn body_arrived(&self) {}
+    fn body_whole(&self) {}
+    fn body_timed_out(&self) -> bool {
+        false
+    }
 }
 
 /// Why a request's body cannot be read any further.

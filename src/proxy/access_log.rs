@@ -234,11 +234,13 @@ impl Entry {
             None => line.integer("req_content_length", 0),
         }
         line.text("req_content_type", field(header::CONTENT_TYPE));
+        let client = &request.client;
         match field(super::headers::X_FORWARDED_FOR) {
+            _ if client.is_vouched_for() => line.quoted("remote_addr", client.ip),
             forwarded if forward_headers && !forwarded.is_empty() => {
                 line.text("remote_addr", forwarded);
             }
-            _ => line.quoted("remote_addr", request.client.address),
+            _ => line.quoted("remote_addr", client.address),
         }
         line.text("user_agent", field(header::USER_AGENT));
         line.text("query", head.uri.query().unwrap_or("").as_bytes());
@@ -248,10 +250,10 @@ impl Entry {
 
     /// `HOST - - `, where the time goes then, `"METHOD TARGET PROTO"`, and behind the status `"REFERER" "USER AGENT"`.
     fn asked_as_apache(&mut self, request: &Request, forward_headers: bool) {
-        let head = &request.head;
+        let (head, client) = (&request.head, &request.client);
         let field = |name| field(&head.headers, name);
         match field(super::headers::X_FORWARDED_FOR) {
-            forwarded if forward_headers && !forwarded.is_empty() => {
+            forwarded if forward_headers && !forwarded.is_empty() && !client.is_vouched_for() => {
                 // Who came first; the others are proxies.
                 let first = forwarded.split(|byte| *byte == b',').next();
                 let first = first.unwrap_or_default().trim_ascii();
@@ -260,7 +262,7 @@ impl Entry {
             }
             _ => self
                 .asked
-                .extend_from_slice(request.client.address.ip().to_string().as_bytes()),
+                .extend_from_slice(client.ip.to_string().as_bytes()),
         }
         self.host_ends = self.asked.len();
         self.asked.extend_from_slice(b"\"");

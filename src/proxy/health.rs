@@ -1,7 +1,7 @@
 //! HTTP_HEALTH_PATH on the front: the app's own answer while we serve, 503 once a stop has begun, so that a load balancer
 //! that probes it takes us out in time.
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, request::Parts};
 
 use super::bad_gateway::retry_after;
 use crate::{
@@ -23,13 +23,15 @@ impl<H> Health<H> {
     }
 
     fn answers(&self, request: &Request) -> bool {
-        self.path.as_ref().is_some_and(|path| {
-            let head = &request.head;
-            self.watch.leaving()
-                && matches!(head.method, Method::GET | Method::HEAD)
-                && head.uri.path() == path
-        })
+        self.watch.leaving() && is_health_check(&request.head, self.path.as_deref())
     }
+}
+
+/// Whether a request asks for `path`, which is the health check's.
+pub(super) fn is_health_check(head: &Parts, path: Option<&str>) -> bool {
+    path.is_some_and(|path| {
+        matches!(head.method, Method::GET | Method::HEAD) && head.uri.path() == path
+    })
 }
 
 impl<H: Handler> Handler for Health<H> {

@@ -3,8 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> caching ->
-//! hold -> reverse proxy -> the app
+//! request id -> trust -> access log -> refuse -> rate limit -> health -> body limit -> compression -> public files ->
+//! sendfile -> caching -> hold -> queue -> reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -21,22 +21,32 @@ mod headers;
 mod health;
 mod hold;
 mod kept;
+mod limits;
 mod page;
 mod percent;
+mod places;
 mod pool;
 mod probe;
 mod public_files;
+mod queue;
+mod rate_limit;
 mod refuse;
 mod request_id;
 mod reverse_proxy;
 mod sendfile;
+mod trust;
 mod tunnel;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 pub use access_log::LogFormat;
 pub use app::{App, AppState};
+pub use limits::Limits;
+pub use places::Concurrency;
 pub use probe::Probe;
+pub use queue::QueueSettings;
+pub use rate_limit::RateLimitSettings;
+pub use trust::TrustSettings;
 
 use self::{
     access_log::AccessLog,
@@ -45,10 +55,12 @@ use self::{
     compression::{Compression, Policy},
     health::Health,
     public_files::PublicFiles,
+    rate_limit::RateLimit,
     refuse::Refuse,
     request_id::RequestIds,
     reverse_proxy::ReverseProxy,
     sendfile::Sendfile,
+    trust::Trust,
 };
 use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
 
@@ -79,6 +91,12 @@ pub struct Settings {
     pub response_timeout: Option<Duration>,
     /// `UPSTREAM_IDLE_TIMEOUT`; zero keeps no connection.
     pub idle_timeout: Duration,
+    /// Whom to believe about the client; none is as `forward_headers` says.
+    pub trust: Option<TrustSettings>,
+    /// `RATE_LIMIT`, or none.
+    pub rate_limit: Option<RateLimitSettings>,
+    /// `MAX_UPSTREAM_REQUESTS`, or none.
+    pub queue: Option<QueueSettings>,
 }
 
 /// How requests are logged.
@@ -122,10 +140,11 @@ pub fn stack(
     app: App,
     cache: &Cache,
     stdout: Stdout,
+    limits: &Limits,
     watch: Watch,
 ) -> impl Handler + use<> {
     let compression = settings.compression.as_ref().map(Policy::new);
-    let path = ReverseProxy::new(settings, app.clone(), watch.clone());
+    let path = ReverseProxy::new(settings, app.clone(), limits.queue.clone(), watch.clone());
     let path = Caching::new(
         cache.clone(),
         app,
@@ -138,11 +157,13 @@ pub fn stack(
     let path = Compression::new(compression, cache.clone(), path);
     let path = BodyLimit::new(settings.max_request_body, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
+    let path = RateLimit::new(limits.rates.clone(), settings.health_path.clone(), path);
     let path = Refuse::new(path);
     let path = AccessLog::new(
         settings.access_log.as_ref().map(|log| (log, stdout)),
         settings.forward_headers,
         path,
     );
+    let path = Trust::new(settings.trust.clone(), path);
     RequestIds::new(path)
 }

@@ -12,6 +12,7 @@ use super::{
     headers::{self, Written},
     hold::hold,
     pool::Pool,
+    queue::Queue,
     tunnel,
 };
 use crate::{
@@ -31,6 +32,8 @@ pub(super) struct ReverseProxy {
     app: App,
     pool: Rc<Pool>,
     page: BadGateway,
+    /// Who waits for a place at the app; none without a limit.
+    queue: Option<Queue>,
     watch: Watch,
     forward_headers: bool,
     /// The fields that say how the app may name a file.
@@ -67,11 +70,12 @@ impl From<ExchangeError<Refusal>> for Failure {
 }
 
 impl ReverseProxy {
-    pub(super) fn new(settings: &Settings, app: App, watch: Watch) -> Self {
+    pub(super) fn new(settings: &Settings, app: App, queue: Option<Queue>, watch: Watch) -> Self {
         Self {
             app,
             pool: Pool::new(settings.idle_timeout, watch.clone()),
             page: BadGateway::new(settings.bad_gateway_page.clone()),
+            queue,
             watch,
             forward_headers: settings.forward_headers,
             offer: match settings.files.x_sendfile {
@@ -82,6 +86,25 @@ impl ReverseProxy {
             response_timeout: settings.response_timeout,
             boot_hold: settings.boot_hold_timeout,
             spare_heads: RefCell::default(),
+        }
+    }
+
+    /// Asks once there is a place at the app, which is taken as long as the app has to do with the answer. A tunnel takes
+    /// none: its bytes are no work for one of the app's threads, and would keep it for as long as they like.
+    async fn answer_in_turn(&self, mut request: Box<Request>, queue: &Queue) -> Response {
+        let place = match queue.place(&request, &self.watch).await {
+            Ok(place) => place,
+            Err(response) => return response,
+        };
+        let mut response = self.answer(&mut request).await;
+        response.body_mut().keep_to_the_apps_end(place);
+        response
+    }
+
+    async fn answer(&self, request: &mut Request) -> Response {
+        match self.ask(request).await {
+            Ok(response) => response,
+            Err(failure) => self.failed(&failure, &request.client),
         }
     }
 
@@ -281,9 +304,9 @@ impl Handler for ReverseProxy {
         {
             return response;
         }
-        match self.ask(&mut request).await {
-            Ok(response) => response,
-            Err(failure) => self.failed(&failure, &request.client),
+        match &self.queue {
+            Some(queue) => Box::pin(self.answer_in_turn(request, queue)).await,
+            None => self.answer(&mut request).await,
         }
     }
 }

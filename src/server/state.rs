@@ -13,7 +13,9 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Settings, close::buffered, streams::Streams, unsent::unsent};
+use super::{
+    Settings, close::buffered, proxy_header::Introduction, streams::Streams, unsent::unsent,
+};
 use crate::{
     drain::{Kind, Open, Stage, Watch},
     handler::{Downstream, UpgradeSlot},
@@ -78,7 +80,8 @@ pub(super) enum Due {
 }
 
 pub(super) struct State {
-    pub(super) peer: SocketAddr,
+    /// The peer, or for whom it speaks.
+    peer: Cell<SocketAddr>,
     /// The socket, for a look into its buffer; valid as long as the connection's task.
     pub(super) socket: RawFd,
     pub(super) watch: Watch,
@@ -88,7 +91,9 @@ pub(super) struct State {
     /// How long its first byte may take.
     first: Cell<Option<Duration>>,
     /// Whether it is encrypted.
-    pub(super) secure: Cell<bool>,
+    secure: Cell<bool>,
+    /// Whether the peer says that the client's way to it was.
+    was_secure: Cell<bool>,
     /// Whether rustls has decrypted more than was read.
     pub(super) unread: Cell<bool>,
     /// Whether a byte was ever read.
@@ -134,12 +139,13 @@ impl State {
         watch: Watch,
     ) -> Self {
         Self {
-            peer,
+            peer: Cell::new(peer),
             socket,
             timeouts,
             accepted: Cell::new(accepted),
             first: Cell::new(timeouts.read),
             secure: Cell::new(false),
+            was_secure: Cell::new(false),
             unread: Cell::new(false),
             touched: Cell::new(false),
             ended: Cell::new(false),
@@ -177,6 +183,14 @@ impl State {
         if !self.in_flight() && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
         }
+    }
+
+    /// The peer speaks for somebody: what was read was about that, and the first request is still to come.
+    pub(super) fn introduced(&self, by: &Introduction) {
+        self.peer.set(by.client.unwrap_or(self.peer()));
+        self.was_secure.set(by.secure);
+        self.touched.set(false);
+        self.head_since.set(None);
     }
 
     /// Its first byte belongs to a handshake, which has less time than a request.
@@ -425,6 +439,16 @@ impl State {
         }
     }
 
+    /// Who the client is: the peer, or for whom it speaks.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer.get()
+    }
+
+    /// Whether the client's requests are for https URLs.
+    pub(super) fn is_https(&self) -> bool {
+        self.secure.get() || self.was_secure.get()
+    }
+
     /// When it was accepted.
     pub(super) fn accepted(&self) -> Instant {
         self.accepted.get()
@@ -540,7 +564,7 @@ impl Downstream for State {
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.get())
             .finish_non_exhaustive()
     }
 }

@@ -29,7 +29,7 @@ use self::{
 use crate::{
     config::Lifecycle,
     drain::{Drain, Ended},
-    proxy::{App, AppState},
+    proxy::{App, AppState, Limits},
     server::{Acceptor, Closed, Face, Server, listener::Bound},
     tls::Keeper,
     upstream::{
@@ -58,6 +58,7 @@ pub struct Service {
     upstream: Upstream,
     readiness: Readiness,
     app: App,
+    limits: Limits,
     drain: Rc<Drain>,
     /// Whether the last call is under way.
     closing: bool,
@@ -278,6 +279,11 @@ impl Service {
             }
             Change::NotAccepting => {
                 tracing::warn!("app not accepting");
+                None
+            }
+            Change::Threads(threads) => {
+                tracing::info!(threads, "app reports its threads");
+                self.limits.app_reports(threads);
                 None
             }
             Change::Away(AppSays::Stopping) => {

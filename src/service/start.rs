@@ -2,7 +2,7 @@
 
 use std::{future::pending, io, rc::Rc, time::Instant};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_local};
 
 use super::{
     Event, Front, Phase, Service,
@@ -15,7 +15,7 @@ use crate::{
     config::Config,
     drain::Drain,
     journal::Stdout,
-    proxy::{self, App, Probe},
+    proxy::{self, App, Limits, Probe},
     server::{
         self, Face, PlainFace, Redirect, Server,
         listener::{BindError, Bound, Listener, PortName},
@@ -97,11 +97,14 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
+        let limits = Limits::new(&config.proxy);
+        spawn_local(limits.clone().keep_tidy(drain.aside().plant()));
         let server = {
-            let (proxy, app) = (config.proxy.clone(), app.clone());
+            let (proxy, app, limits) = (config.proxy.clone(), app.clone(), limits.clone());
             let cache = Cache::new(config.cache);
             let stack = move |watch| {
-                let path = proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
+                let path =
+                    proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), &limits, watch);
                 Redirect::new(plain_face.clone(), path)
             };
             Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
@@ -131,6 +134,7 @@ impl Service {
             upstream,
             readiness,
             app,
+            limits,
             drain,
             closing: false,
             draining: None,

@@ -23,6 +23,7 @@ mod exit;
 mod limits;
 pub mod notify;
 mod probe;
+mod puma;
 pub mod readiness;
 mod reaper;
 mod signal;

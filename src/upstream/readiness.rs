@@ -15,6 +15,7 @@ pub use super::probe::find;
 use super::{
     notify::{AppSays, Message, Notify},
     probe::{connects, first},
+    puma,
 };
 
 use crate::target::{Address, Target};
@@ -37,6 +38,8 @@ pub enum Change {
     NotAccepting,
     /// It says itself that it reloads, or stops.
     Away(AppSays),
+    /// It says how many threads it has: at first, and when there are more or fewer.
+    Threads(usize),
 }
 
 /// The news about the app's port, for one listener on one thread.
@@ -50,6 +53,8 @@ pub struct Readiness {
     notify: Option<Rc<Notify>>,
     /// The app's last word, if it ever spoke.
     said: Option<AppSays>,
+    /// How many threads it says it has.
+    threads: Option<usize>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -103,6 +108,7 @@ impl Readiness {
             address: None,
             notify: None,
             said: None,
+            threads: None,
             since: now,
             probed: None,
             next: now,
@@ -140,7 +146,9 @@ impl Readiness {
             let before = self.state();
             tokio::select! {
                 biased;
-                message = heard(notify.as_deref()) => self.hear(message),
+                message = heard(notify.as_deref()) => if let Some(change) = self.hear(message) {
+                    return change;
+                },
                 found = self.probed() => self.learn(found),
             }
             let now = self.state();
@@ -150,11 +158,14 @@ impl Readiness {
         }
     }
 
-    fn hear(&mut self, message: Message) {
+    /// What the app says of its threads, if that is new; the rest shows in the state.
+    fn hear(&mut self, message: Message) -> Option<Change> {
         self.said = message.state.or(self.said);
-        if let Some(status) = message.status {
-            tracing::debug!(status, "app status");
-        }
+        let status = message.status?;
+        tracing::debug!(status, "app status");
+        let threads = puma::threads(&status)?;
+        let before = self.threads.replace(threads);
+        (before != Some(threads)).then_some(Change::Threads(threads))
     }
 
     fn state(&self) -> Change {

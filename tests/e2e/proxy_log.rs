@@ -3,7 +3,7 @@
 use nix::sys::signal::Signal::SIGTERM;
 use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, QUIET, Record, Thrust, seconds};
+use crate::support::{Client, PATIENCE, QUIET, Record, Thrust, port_of, seconds};
 
 /// The line as JSON, which the harness would have passed over were it none.
 fn fields(record: &Record) -> Value {
@@ -221,11 +221,8 @@ fn logfmt_has_the_same_fields_for_all_lines() {
     };
     assert!(text("level=INFO msg=listening addr=").starts_with("time=20"));
     text("msg=\"app ready\" ");
-    let port = text("msg=listening")
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.trim().parse().ok());
-    let mut client = Client::connect(port.expect("a port"));
+    let port = port_of(&text("msg=listening"));
+    let mut client = Client::connect(port);
     client.send_head(
         "GET",
         "/hello?a=1&b=c d".replace(' ', "%20").as_str(),
@@ -259,12 +256,9 @@ fn combined_is_what_apache_writes_and_the_rest_is_logfmt() {
         line.unwrap_or_else(|| panic!("{needle}: {}", thrust.logs()))
             .text
     };
-    let port = text("msg=listening")
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.trim().parse().ok());
+    let port = port_of(&text("msg=listening"));
     text("msg=\"app ready\"");
-    let mut client = Client::connect(port.expect("a port"));
+    let mut client = Client::connect(port);
     client.send_head(
         "GET",
         "/bytes?n=12",

@@ -90,9 +90,10 @@ fn receive(
     let arrived = Instant::now();
     let exchange = Rc::new(Exchange::new(shared, to, &head));
     let client = Client {
-        address: exchange.shared.state.peer,
+        address: exchange.shared.state.peer(),
+        ip: exchange.shared.state.peer().ip(),
         arrived,
-        secure: exchange.shared.state.secure.get(),
+        secure: exchange.shared.state.is_https(),
         knows_interim: true,
         connection: exchange.clone(),
     };

@@ -8,6 +8,7 @@ mod client;
 mod decoder;
 pub(crate) mod frames;
 mod hammer;
+mod haproxy;
 mod lines;
 mod lock;
 pub(crate) mod pebble;
@@ -22,6 +23,7 @@ pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
 pub(crate) use decoder::{CODINGS, decoded, decoded_so_far, tools_are_here};
 pub(crate) use hammer::Hammer;
+pub(crate) use haproxy::HaProxy;
 pub(crate) use lines::Record;
 pub(crate) use lock::alone;
 pub(crate) use place::{Place, noise};
@@ -31,7 +33,7 @@ pub(crate) use process::{
     resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
 };
 pub(crate) use programs::is_here;
-pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
+pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible, port_of};
 
 use std::{
     thread,

@@ -646,6 +646,14 @@ impl Drop for Thrust {
     }
 }
 
+/// The port in the line that says `listening`, as logfmt.
+pub(crate) fn port_of(line: &str) -> u16 {
+    let addr = line.split_once("addr=").map_or("", |(_, rest)| rest);
+    let addr = addr.split_whitespace().next().unwrap_or_default();
+    let port = addr.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {line}"))
+}
+
 /// `target/PROFILE/examples/upstream`, which `cargo test` builds.
 fn upstream() -> PathBuf {
     let path = Path::new(env!("CARGO_BIN_EXE_thrust"))
