@@ -1,5 +1,7 @@
 //! Why an answer of our own is what it is: one word for the access log.
 
+use super::ClosedBy;
+
 /// What made us answer, or give up, instead of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -43,6 +45,14 @@ pub enum Cause {
     FileFailed,
     /// The client wanted only what is in the cache.
     NotCached,
+    /// The client wanted it only if something held that does not.
+    PreconditionFailed,
+    /// The client wanted a range that there is not.
+    RangeNotSatisfiable,
+    /// The client took no byte for `HTTP_WRITE_TIMEOUT`.
+    WriteTimeout,
+    /// We could not wait any longer: the app is gone, or the connection was not one to be gone on with.
+    Cut,
 }
 
 impl Cause {
@@ -68,7 +78,11 @@ impl Cause {
             | Self::FileMissing
             | Self::FileRefused
             | Self::FileFailed
-            | Self::NotCached => false,
+            | Self::NotCached
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable
+            | Self::WriteTimeout
+            | Self::Cut => false,
         }
     }
 
@@ -95,6 +109,40 @@ impl Cause {
             Self::FileRefused => "file_refused",
             Self::FileFailed => "file_failed",
             Self::NotCached => "not_cached",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::WriteTimeout => "write_timeout",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// Who ended the exchange by that, if it was ended before its end.
+    pub fn closed_by(self) -> Option<ClosedBy> {
+        match self {
+            Self::ClientGone => Some(ClosedBy::Client),
+            Self::UpstreamRefused | Self::UpstreamClosed | Self::UpstreamGone => {
+                Some(ClosedBy::App)
+            }
+            Self::BodyTimeout
+            | Self::UpstreamTimeout
+            | Self::UpstreamBadResponse
+            | Self::WriteTimeout
+            | Self::Cut => Some(ClosedBy::Thrust),
+            Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::RateLimited
+            | Self::Booting
+            | Self::HoldFull
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Draining
+            | Self::HealthDraining
+            | Self::FileMissing
+            | Self::FileRefused
+            | Self::FileFailed
+            | Self::NotCached
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable => None,
         }
     }
 }

@@ -16,7 +16,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::incoming::{Broken, Incoming};
+use super::{
+    Cause,
+    incoming::{Broken, Incoming},
+};
 
 /// A request, from the moment its head is whole.
 #[derive(Debug)]
@@ -79,6 +82,14 @@ impl Client {
         self.ip != self.address.ip()
     }
 
+    /// The client, as a log has it.
+    pub fn shown(&self) -> String {
+        match self.is_vouched_for() {
+            true => self.ip.to_string(),
+            false => self.address.to_string(),
+        }
+    }
+
     /// The client of a request of our own, in the name of `address`: no connection waits for the answer.
     pub fn nobody(address: SocketAddr) -> Self {
         Self {
@@ -108,6 +119,10 @@ pub trait Downstream {
     fn interim(&self, status: http::StatusCode, headers: &HeaderMap);
     /// Whether the client has closed its half of the connection.
     fn gone(&self) -> bool;
+    /// Why we have given the connection up, if it was us.
+    fn given_up(&self) -> Option<Cause> {
+        None
+    }
     /// Whether files may be left to sendfile(2): what stands in for them is known here.
     fn sends_files(&self) -> bool {
         false
@@ -120,6 +135,12 @@ pub trait Downstream {
     fn body_whole(&self);
     /// Whether the client made no progress with its body for `HTTP_READ_TIMEOUT`.
     fn body_timed_out(&self) -> bool;
+}
+
+impl std::fmt::Debug for dyn Downstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Downstream").finish_non_exhaustive()
+    }
 }
 
 /// The connection of nobody.

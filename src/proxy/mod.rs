@@ -36,6 +36,7 @@ mod reverse_proxy;
 mod sendfile;
 mod trust;
 mod tunnel;
+mod tunnel_log;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 

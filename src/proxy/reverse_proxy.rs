@@ -6,7 +6,7 @@ use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
 
 use super::{
-    App, Settings, accel,
+    AccessLogSettings, App, Settings, accel,
     bad_gateway::{BadGateway, closing, retry_after},
     body_limit::too_large,
     headers::{self, Written},
@@ -14,6 +14,7 @@ use super::{
     pool::Pool,
     queue::Queue,
     tunnel,
+    tunnel_log::TunnelLog,
 };
 use crate::{
     drain::Watch,
@@ -36,6 +37,7 @@ pub(super) struct ReverseProxy {
     queue: Option<Queue>,
     watch: Watch,
     forward_headers: bool,
+    access_log: Option<AccessLogSettings>,
     /// The fields that say how the app may name a file.
     offer: Vec<u8>,
     connect_timeout: Option<Duration>,
@@ -78,6 +80,7 @@ impl ReverseProxy {
             queue,
             watch,
             forward_headers: settings.forward_headers,
+            access_log: settings.access_log.clone(),
             offer: match settings.files.x_sendfile {
                 true => accel::offer(&settings.files.accel),
                 false => Vec::new(),
@@ -213,7 +216,7 @@ impl ReverseProxy {
             }
             Answer::Switched(head, connection) => {
                 let upgrade = request.upgrade.take().filter(|_| written.upgrades);
-                self.switch(head, connection, upgrade, &request.client)
+                self.switch(head, connection, upgrade, request)
             }
         }
     }
@@ -224,17 +227,18 @@ impl ReverseProxy {
         head: Head,
         app: Connection,
         upgrade: Option<Upgrade>,
-        client: &Client,
+        request: &Request,
     ) -> Response {
         let token = head.headers.get(header::UPGRADE).cloned();
         let (Some(upgrade), Some(token)) = (upgrade, token) else {
-            return self.failed(&Failure::BadResponse, client);
+            return self.failed(&Failure::BadResponse, &request.client);
         };
+        let log = TunnelLog::new(self.access_log.as_ref(), request);
         let mut response = response(head, Body::empty());
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, token);
-        spawn_local(tunnel::join(upgrade, app, self.watch.clone()));
+        spawn_local(tunnel::join(upgrade, app, self.watch.clone(), log));
         response
     }
 

@@ -43,8 +43,8 @@ use super::{
 use crate::{
     drain::{Stage, Watch},
     handler::{
-        Body, BodyError, Client, Handler, Incoming, Request, RequestBody, RequestId, Response,
-        Upgrade, UpgradeSlot,
+        Body, BodyError, Cause, Client, Handler, Incoming, Request, RequestBody, RequestId,
+        Response, Upgrade, UpgradeSlot,
     },
     tls,
 };
@@ -411,10 +411,10 @@ impl<H> Connection<H> {
                 self.state.time_out_body();
                 None
             }
-            Due::Write => self
-                .state
-                .takes_nothing(Instant::now())
-                .then_some(Leave::Cut),
+            Due::Write => self.state.takes_nothing(Instant::now()).then(|| {
+                self.state.give_up(Cause::WriteTimeout);
+                Leave::Cut
+            }),
             Due::Park => Some(Leave::Park),
         })
     }
@@ -425,6 +425,7 @@ impl<H> Connection<H> {
         let stage = state.watch.stage();
         let waits = stage >= Stage::Draining && !state.in_flight() && state.buffered();
         let leave = if stage == Stage::Cut {
+            state.give_up(Cause::Cut);
             Some(Leave::Cut)
         } else if stage <= Stage::Draining || state.in_flight() {
             None
@@ -447,8 +448,11 @@ impl<H> Connection<H> {
     fn ended(&self, ended: hyper::Result<()>) -> Leave {
         if let Err(error) = ended {
             if error.is_parse() && self.core.log_refused {
-                let address = self.state.peer();
-                tracing::info!(remote_addr = %address, cause = "bad_request", %error, "request refused");
+                let cause = match error.is_parse_too_large() {
+                    true => "head_too_large",
+                    false => "bad_request",
+                };
+                tracing::info!(remote_addr = %self.state.peer(), cause, %error, "request refused");
             } else {
                 tracing::debug!(%error, "connection ended");
             }

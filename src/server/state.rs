@@ -18,7 +18,7 @@ use super::{
 };
 use crate::{
     drain::{Kind, Open, Stage, Watch},
-    handler::{Downstream, UpgradeSlot},
+    handler::{Cause, Downstream, UpgradeSlot},
 };
 
 /// A connection younger than this may still have its first request on the wire.
@@ -100,6 +100,8 @@ pub(super) struct State {
     touched: Cell<bool>,
     /// Whether the client has closed its half, or is gone.
     pub(super) ended: Cell<bool>,
+    /// Why we have given it up, if we were the first to go.
+    given_up: Cell<Option<Cause>>,
     /// When the first byte of a head arrived that is not whole yet.
     head_since: Cell<Option<Instant>>,
     /// The request in flight: until its response's last byte is in the kernel's hands.
@@ -149,6 +151,7 @@ impl State {
             unread: Cell::new(false),
             touched: Cell::new(false),
             ended: Cell::new(false),
+            given_up: Cell::new(None),
             head_since: Cell::new(None),
             request: RefCell::new(None),
             began: Cell::new(accepted),
@@ -228,6 +231,13 @@ impl State {
     /// The socket failed: nobody is there any more.
     pub(super) fn broke(&self) {
         self.ended.set(true);
+    }
+
+    /// It is not gone on with, for this reason; of no interest where the client has gone before.
+    pub(super) fn give_up(&self, cause: Cause) {
+        if !self.ended.get() {
+            self.given_up.set(self.given_up.get().or(Some(cause)));
+        }
     }
 
     pub(super) fn write_blocked(&self) {
@@ -533,6 +543,10 @@ impl Downstream for State {
 
     fn gone(&self) -> bool {
         self.ended.get()
+    }
+
+    fn given_up(&self) -> Option<Cause> {
+        self.given_up.get()
     }
 
     /// One that speaks HTTP/1 over bare TCP: see `Io`.

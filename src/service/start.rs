@@ -187,6 +187,7 @@ fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Op
         challenges: tls?.challenges(),
         https_port: secure.local_addr().port(),
         health_path: config.proxy.health_path.clone(),
+        log_refused: config.server.log_refused,
     })
 }
 

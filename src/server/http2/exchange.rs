@@ -23,7 +23,7 @@ use super::{
 use crate::{
     drain::{Kind, Open},
     handler::{
-        Client, Downstream, Handler, Incoming, Request, RequestBody, RequestId, Response,
+        Cause, Client, Downstream, Handler, Incoming, Request, RequestBody, RequestId, Response,
         StreamBody, Upgrade, UpgradeSlot,
     },
     server::{clock::Clock, core::Core, kind::is_event_stream, state::earliest, streams::Seat},
@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     body_timed_out: Cell<bool>,
     /// Whether the client has reset the stream.
     gone: Cell<bool>,
+    /// Why we have, if it was us.
+    given_up: Cell<Option<Cause>>,
 }
 
 /// What a granted upgrade needs.
@@ -64,6 +66,10 @@ pub(super) async fn serve<H: Handler>(
     .await;
     let (exchange, request, upgradable) = receive(shared, request, to);
     let Some(request) = request else {
+        if core.log_refused {
+            let address = exchange.shared.state.peer();
+            tracing::info!(remote_addr = %address, status = 501, cause = "unknown_protocol", "request refused");
+        }
         return exchange.refuse(StatusCode::NOT_IMPLEMENTED);
     };
     let mut clock = Clock::default();
@@ -143,6 +149,7 @@ impl Exchange {
             body_wait: Cell::new(None),
             body_timed_out: Cell::new(false),
             gone: Cell::new(false),
+            given_up: Cell::new(None),
         }
     }
 
@@ -220,6 +227,7 @@ impl Exchange {
                     .stalled_at(&pipe)
                     .is_some_and(|at| at <= Instant::now())
                 {
+                    self.given_up.set(Some(Cause::WriteTimeout));
                     pipe.give_up();
                     return Poll::Ready(Piped::Gone);
                 }
@@ -307,6 +315,10 @@ impl Downstream for Exchange {
 
     fn gone(&self) -> bool {
         self.gone.get() || self.shared.state.ended.get()
+    }
+
+    fn given_up(&self) -> Option<Cause> {
+        self.given_up.get().or_else(|| self.shared.state.given_up())
     }
 
     fn body_waits(&self) {

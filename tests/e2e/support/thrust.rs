@@ -418,6 +418,12 @@ impl Thrust {
         &self.directory
     }
 
+    /// Reads what nobody has read so far.
+    pub(crate) fn read_on(&mut self) {
+        let unread = self.unread.take().expect("stdout is blocked");
+        self.lines.follow("stdout", unread);
+    }
+
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.port())
     }
