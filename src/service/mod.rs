@@ -282,8 +282,8 @@ impl Service {
                 None
             }
             Change::Threads(threads) => {
-                tracing::info!(threads, "app reports its threads");
                 self.limits.app_reports(threads);
+                tracing::info!(threads, "app reports its threads");
                 None
             }
             Change::Away(AppSays::Stopping) => {

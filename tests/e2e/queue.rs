@@ -112,6 +112,9 @@ fn turns_go_round_by_client() {
     for client in &mut line {
         assert_eq!(client.response().status, 200);
     }
+    for (_, name) in arrivals {
+        thrust.wait_for_child_line(&format!("request GET /status?{name}"));
+    }
     let records = thrust.records();
     let served = records.iter().filter_map(|line| {
         let (_, name) = line.text.split_once("request GET /status?")?;
