@@ -26,9 +26,10 @@
 //! ```text
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
-//! client ──► connection ─┼─► request id ─► trust ─► access log ─► refuse ─► rate limit ─►     │
-//!             on a core, │   health ─► body limit ─► compression ─► public files ─►           │
-//!             for life   │     sendfile ─► caching ─► hold ─► queue ─► reverse proxy ─► pool ─┼──► app
+//! client ──► connection ─┼─► measure ─► request id ─► trust ─► access log ─► refuse ─►        │
+//!             on a core, │   rate limit ─► health ─► body limit ─► compression ─►             │
+//!             for life   │     public files ─► sendfile ─► caching ─► hold ─► queue ─►        │
+//!                        │                                       reverse proxy ─► pool ───────┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
@@ -49,6 +50,7 @@
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
 //! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
+//! | [`admin`] | what we tell of ourselves: health, metrics, the status page |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
@@ -59,10 +61,12 @@
 //! | [`coding`] | content codings made: one encoder over zstd, brotli and gzip |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
+//! | [`metrics`] | what has happened, in numbers: counted by the cores, added up by who asks |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`networks`] | whose an address is |
 //! | [`target`] | where the app listens |
 
+pub mod admin;
 pub mod cache;
 pub mod coding;
 pub mod config;
@@ -72,6 +76,7 @@ pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;
+pub mod metrics;
 pub mod networks;
 pub mod proxy;
 pub mod server;

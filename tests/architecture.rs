@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "cache", "tls", "drain", "journal", "target",
+            "config", "server", "proxy", "admin", "upstream", "cache", "tls", "drain", "journal",
+            "metrics", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -38,6 +39,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "server::ProxyProtocol",
             "networks",
             "upstream::Settings",
+            "admin::Settings",
+            "admin::Variable",
             "cache::Settings",
             "tls::Settings",
             "tls::AcmeSettings",
@@ -57,6 +60,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tls",
             "handler",
             "drain",
+            "metrics",
             "networks",
             "http1::BodyError",
             "files::stand_in",
@@ -66,9 +70,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "cache", "coding", "content", "files", "handler", "drain", "http1", "journal",
-            "networks", "target",
+            "metrics", "networks", "target",
         ],
     ),
+    // It knows nobody: what it tells is brought by the Service.
+    ("admin", &[]),
     // FLOOR 1
     ("cache", &["content"]),
     ("tls", &[]),
@@ -76,12 +82,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["journal"]),
     // GROUND
     ("handler", &["coding", "content::Coding", "files", "http1"]),
-    ("http1", &["drain", "target"]),
+    // A connection knows how long the app takes with what it carries.
+    ("http1", &["drain", "metrics", "target"]),
     ("coding", &["content"]),
     ("content", &[]),
     ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
+    ("metrics", &[]),
     ("networks", &[]),
     ("target", &[]),
 ];

@@ -20,6 +20,7 @@ pub(super) fn all(given: &[Given]) -> Vec<Problem> {
         given.lacks("EAB_HMAC_KEY", "EAB_KID"),
         given.lacks("RATE_LIMIT_BURST", "RATE_LIMIT"),
         given.lacks("CLIENT_IP_HEADER", "TRUSTED_PROXIES"),
+        given.lacks("STATUS_BIND", "STATUS_PORT"),
         given.two_sources(),
     ];
     let domains = given.not_by_acme();
@@ -106,7 +107,17 @@ impl<'a> Values<'a> {
         let target = self
             .find("TARGET_PORT")
             .filter(|_| self.find("TARGET_SOCKET").is_some() && !self.is_set("TARGET_SOCKET"));
-        let pairs = [(http, https), (http, target), (https, target)];
+        let status = self
+            .find("STATUS_PORT")
+            .filter(|one| one.source != Source::Default);
+        let pairs = [
+            (http, https),
+            (http, target),
+            (https, target),
+            (http, status),
+            (https, status),
+            (status, target),
+        ];
         pairs
             .into_iter()
             .filter_map(|(one, other)| same_port(one?, other?))
@@ -181,6 +192,46 @@ mod tests {
         let rate = ("THRUSTER_RATE_LIMIT", "3");
         let trusted = ("THRUSTER_TRUSTED_PROXIES", "private");
         assert!(problems(&[burst, rate, header, trusted]).is_empty());
+    }
+
+    #[test]
+    fn the_status_port_is_nobody_elses() {
+        let both = |name: &str, port: &str| {
+            problems(&[
+                ("THRUSTER_STATUS_PORT", port),
+                (name, port),
+                ("TLS_DOMAIN", "a.example"),
+            ])
+        };
+        for (name, one, other) in [
+            (
+                "THRUSTER_HTTP_PORT",
+                "THRUSTER_HTTP_PORT",
+                "THRUSTER_STATUS_PORT",
+            ),
+            (
+                "THRUSTER_HTTPS_PORT",
+                "THRUSTER_HTTPS_PORT",
+                "THRUSTER_STATUS_PORT",
+            ),
+            (
+                "THRUSTER_TARGET_PORT",
+                "THRUSTER_STATUS_PORT",
+                "THRUSTER_TARGET_PORT",
+            ),
+        ] {
+            let expected = format!("{one} and {other} are both 9: expected two different ports");
+            assert_eq!(both(name, "9"), [expected]);
+        }
+        assert!(both("HTTP_PORT", "0").is_empty());
+    }
+
+    #[test]
+    fn an_address_for_no_port_is_a_mistake() {
+        assert_eq!(
+            problems(&[("THRUSTER_STATUS_BIND", "127.0.0.1")]),
+            ["THRUSTER_STATUS_BIND is set, but THRUSTER_STATUS_PORT is not"]
+        );
     }
 
     #[test]

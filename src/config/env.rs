@@ -7,10 +7,10 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        AccelMapping, AddressField, Amount, AtOnce, Bytes, Codings, ConnectPort, Count, Directory,
-        Domains, FilePath, Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Nets, Page,
-        Paths, Rate, Remap, Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion,
-        UrlPath, Var,
+        AccelMapping, Address, AddressField, Amount, AtOnce, Bytes, Codings, ConnectPort, Count,
+        Directory, Domains, FilePath, Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Nets,
+        Page, Paths, Rate, Remap, Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text,
+        TlsVersion, UrlPath, Var,
     },
 };
 
@@ -75,6 +75,8 @@ pub(super) struct Env {
     pub(super) trusted_proxies: Option<Var<Nets>>,
     pub(super) client_ip_header: Option<Var<AddressField>>,
     pub(super) proxy_protocol: Var<Switch>,
+    pub(super) status_port: Option<Var<ListenPort>>,
+    pub(super) status_bind: Option<Var<Address>>,
     pub(super) log_format: Var<Format>,
     pub(super) log_skip_paths: Option<Var<Paths>>,
 }

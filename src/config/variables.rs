@@ -4,10 +4,10 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    AccelMapping, AddressField, Amount, AtOnce, Bytes, Codings, ConnectPort, Count, Directory,
-    Domains, FilePath, Format, Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Nets, Page,
-    Paths, Rate, Remap, Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion,
-    UrlPath,
+    AccelMapping, Address, AddressField, Amount, AtOnce, Bytes, Codings, ConnectPort, Count,
+    Directory, Domains, FilePath, Format, Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes,
+    Nets, Page, Paths, Rate, Remap, Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text,
+    TlsVersion, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
@@ -176,6 +176,8 @@ const PROTECTION: &[Row] = &[
 
 #[rustfmt::skip]
 const OPERATION: &[Row] = &[
+    prefixed::<ListenPort>("STATUS_PORT", "", "health, metrics, a status page (0: any free port)"),
+    prefixed::<Address>("STATUS_BIND", "", "the address for these (not set: all)"),
     prefixed::<Format>("LOG_FORMAT", "json", "json, logfmt, or combined (requests as Apache does)"),
     prefixed::<Paths>("LOG_SKIP_PATHS", "", "do not log requests for these: a comma list"),
 ];
@@ -189,7 +191,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 /// Names that are ours, but not supported by this version.
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
-    "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET",
+    "CONTROL_SOCKET",
 ];
 
 /// A variable that is read with and without the prefix.

@@ -118,8 +118,8 @@ mod tests {
     #[test]
     fn says_what_this_version_cannot_do() {
         assert_eq!(
-            warnings(&["THRUSTER_STATUS_PORT"]),
-            ["THRUSTER_STATUS_PORT is not supported by this version yet"]
+            warnings(&["THRUSTER_CONTROL_SOCKET"]),
+            ["THRUSTER_CONTROL_SOCKET is not supported by this version yet"]
         );
     }
 

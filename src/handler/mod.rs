@@ -12,7 +12,7 @@ mod request;
 
 use std::future::Future;
 
-pub use body::{Body, BodyError, End, Ended, Tee};
+pub use body::{Body, BodyError, End, Ended, Recoded, Tee};
 pub use cause::Cause;
 pub use closed_by::ClosedBy;
 pub use encoded::DIGESTS;

@@ -19,11 +19,11 @@ impl Limits {
         }
     }
 
-    /// The app has said how many requests it works on at once.
-    pub fn app_reports(&self, threads: usize) {
-        if let Some(queue) = &self.queue {
-            queue.app_reports(threads);
-        }
+    /// The app has said how many requests it works on at once; 0 says nothing. Whether that is news to anybody.
+    pub fn app_reports(&self, threads: u64) -> bool {
+        let threads = usize::try_from(threads).unwrap_or(usize::MAX);
+        let queue = self.queue.as_ref().filter(|_| threads > 0);
+        queue.is_some_and(|queue| queue.app_reports(threads))
     }
 
     /// Forgets what need not be remembered, until the drain begins.

@@ -3,8 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> trust -> access log -> refuse -> rate limit -> health -> body limit -> compression -> public files ->
-//! sendfile -> caching -> hold -> queue -> reverse proxy -> the app
+//! measure -> request id -> trust -> access log -> refuse -> rate limit -> health -> body limit -> compression ->
+//! public files -> sendfile -> caching -> hold -> queue -> reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -22,6 +22,7 @@ mod health;
 mod hold;
 mod kept;
 mod limits;
+mod measure;
 mod page;
 mod percent;
 mod places;
@@ -55,6 +56,7 @@ use self::{
     caching::Caching,
     compression::{Compression, Policy},
     health::Health,
+    measure::Measure,
     public_files::PublicFiles,
     rate_limit::RateLimit,
     refuse::Refuse,
@@ -63,7 +65,10 @@ use self::{
     sendfile::Sendfile,
     trust::Trust,
 };
-use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
+use crate::{
+    cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout,
+    metrics::Recorder,
+};
 
 /// What the request path was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -143,9 +148,18 @@ pub fn stack(
     stdout: Stdout,
     limits: &Limits,
     watch: Watch,
+    recorder: Recorder,
 ) -> impl Handler + use<> {
-    let compression = settings.compression.as_ref().map(Policy::new);
-    let path = ReverseProxy::new(settings, app.clone(), limits.queue.clone(), watch.clone());
+    let compression = settings.compression.as_ref();
+    let compression = compression.map(|settings| Policy::new(settings, recorder.clone()));
+    let queue = limits.queue.clone();
+    let path = ReverseProxy::new(
+        settings,
+        app.clone(),
+        queue,
+        watch.clone(),
+        recorder.clone(),
+    );
     let path = Caching::new(
         cache.clone(),
         app,
@@ -166,5 +180,6 @@ pub fn stack(
         path,
     );
     let path = Trust::new(settings.trust.clone(), path);
-    RequestIds::new(path)
+    let path = RequestIds::new(path);
+    Measure::new(recorder, cache.settings().size > 0, path)
 }

@@ -87,10 +87,11 @@ impl Places {
         })))
     }
 
-    /// From here on there are `limit`. Those that are too many are gone once they are given back.
-    pub(super) fn resize(&self, limit: usize) {
+    /// From here on there are `limit`. Those that are too many are gone once they are given back. Whether there were not so
+    /// many before.
+    pub(super) fn resize(&self, limit: usize) -> bool {
         let mut state = self.lock();
-        state.limit = limit;
+        let before = std::mem::replace(&mut state.limit, limit);
         let mut next = Vec::new();
         while state.taken < limit
             && let Some(waiter) = state.call()
@@ -103,6 +104,7 @@ impl Places {
             // Whoever does not wait any more has given it back by that.
             drop(waiter.place.send(Place(Some(self.clone()))));
         }
+        limit != before
     }
 
     /// A place for a request of `client`, or one in the line.
@@ -382,7 +384,9 @@ mod tests {
                     },
                     Step::Give(at) if !held.is_empty() => drop(held.swap_remove(at % held.len())),
                     Step::Leave(at) if !waiting.is_empty() => drop(waiting.swap_remove(at % waiting.len())),
-                    Step::Resize(limit) => places.resize(limit),
+                    Step::Resize(limit) => {
+                        let _ = places.resize(limit);
+                    }
                     Step::Give(_) | Step::Leave(_) => {}
                 }
                 waiting.retain_mut(|one| match has(one) {

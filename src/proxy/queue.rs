@@ -40,11 +40,9 @@ impl Queue {
         }
     }
 
-    /// The app has said how many threads it has.
-    pub(super) fn app_reports(&self, threads: usize) {
-        if self.settings.concurrency == Concurrency::Reported {
-            self.places.resize(threads);
-        }
+    /// The app has said how many threads it has; whether that changes anything.
+    pub(super) fn app_reports(&self, threads: usize) -> bool {
+        self.settings.concurrency == Concurrency::Reported && self.places.resize(threads)
     }
 
     /// Waits for a place for `request`, at most for the queue's timeout. Once the app is gone nobody needs one.

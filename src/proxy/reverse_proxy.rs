@@ -1,6 +1,11 @@
 //! The end of the path: asks the app.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
@@ -22,6 +27,7 @@ use crate::{
         Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer,
     },
     http1::{Answer, Connection, Exchange, ExchangeError, Head},
+    metrics::Recorder,
 };
 
 /// How many buffers for heads are kept to be used again.
@@ -44,6 +50,7 @@ pub(super) struct ReverseProxy {
     response_timeout: Option<Duration>,
     boot_hold: Duration,
     spare_heads: RefCell<Vec<Vec<u8>>>,
+    recorder: Recorder,
 }
 
 /// Why the app did not answer.
@@ -72,7 +79,13 @@ impl From<ExchangeError<Refusal>> for Failure {
 }
 
 impl ReverseProxy {
-    pub(super) fn new(settings: &Settings, app: App, queue: Option<Queue>, watch: Watch) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        app: App,
+        queue: Option<Queue>,
+        watch: Watch,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             app,
             pool: Pool::new(settings.idle_timeout, watch.clone()),
@@ -89,13 +102,17 @@ impl ReverseProxy {
             response_timeout: settings.response_timeout,
             boot_hold: settings.boot_hold_timeout,
             spare_heads: RefCell::default(),
+            recorder,
         }
     }
 
     /// Asks once there is a place at the app, which is taken as long as the app has to do with the answer. A tunnel takes
     /// none: its bytes are no work for one of the app's threads, and would keep it for as long as they like.
     async fn answer_in_turn(&self, mut request: Box<Request>, queue: &Queue) -> Response {
-        let place = match queue.place(&request, &self.watch).await {
+        let began = Instant::now();
+        let place = queue.place(&request, &self.watch).await;
+        self.recorder.queued(began.elapsed());
+        let place = match place {
             Ok(place) => place,
             Err(response) => return response,
         };
@@ -111,6 +128,14 @@ impl ReverseProxy {
         }
     }
 
+    /// An answer if the request is not to wait for an app that boots, or has waited long enough.
+    async fn hold(&self, request: &Request) -> Option<Response> {
+        let began = Instant::now();
+        let response = hold(&self.app, &self.page, self.boot_hold, request).await;
+        self.recorder.queued(began.elapsed());
+        response
+    }
+
     /// One request, one answer; a kept-alive connection that turns out to be dead is replaced once by a fresh one, if the
     /// app cannot have seen the request or may see it twice.
     async fn ask(&self, request: &mut Request) -> Result<Response, Failure> {
@@ -120,11 +145,12 @@ impl ReverseProxy {
         let mut fresh = false;
         loop {
             let kept = || self.pool.take(request.client.arrived);
-            let connection = match (!fresh).then(kept).flatten() {
+            let mut connection = match (!fresh).then(kept).flatten() {
                 Some(connection) => connection,
                 // Boxed, as it is rare: it would take up room in every request's future.
                 None => Box::pin(self.connect()).await?,
             };
+            connection.lap = self.recorder.lap();
             let mut exchange = self.exchange(connection, request, head, written);
             let client = &request.client;
             match exchange
@@ -188,10 +214,16 @@ impl ReverseProxy {
                 .map_err(|_| Failure::ConnectTimeout)?,
             None => connecting.await,
         };
-        connected.map_err(|error| {
-            self.app.refused();
-            Failure::Refused(error)
-        })
+        match connected {
+            Ok(connection) => {
+                self.recorder.upstream_connected();
+                Ok(connection)
+            }
+            Err(error) => {
+                self.app.refused();
+                Err(Failure::Refused(error))
+            }
+        }
     }
 
     fn respond(
@@ -303,8 +335,7 @@ impl ReverseProxy {
 impl Handler for ReverseProxy {
     async fn handle(&self, mut request: Box<Request>) -> Response {
         if self.app.is_booting()
-            && let Some(response) =
-                Box::pin(hold(&self.app, &self.page, self.boot_hold, &request)).await
+            && let Some(response) = Box::pin(self.hold(&request)).await
         {
             return response;
         }

@@ -3,6 +3,7 @@
 //! [`Service::start`] has the one fixed order of starting, [`Service::run`] the one loop; what follows what is decided in
 //! [`lifecycle`] alone.
 
+mod board;
 pub mod deadlines;
 pub mod lifecycle;
 pub mod repeats;
@@ -21,19 +22,21 @@ use tokio::sync::watch;
 
 pub use self::start::StartError;
 use self::{
+    board::Board,
     deadlines::{Budget, Plan},
     lifecycle::{Event, Phase, Reason},
     repeats::{Repeats, Verdict},
     signals::{Heard, Signals},
 };
 use crate::{
+    admin,
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState, Limits},
     server::{Acceptor, Closed, Face, Server, listener::Bound},
     tls::Keeper,
     upstream::{
-        Exit, Name, Upstream,
+        Exit, Name, Puma, Upstream,
         notify::AppSays,
         readiness::{Change, Readiness},
     },
@@ -73,6 +76,7 @@ pub struct Service {
     reminder: Option<Instant>,
     stop: Option<Stop>,
     started: Instant,
+    board: Rc<Board>,
 }
 
 /// The front listeners, as far as they have come.
@@ -125,6 +129,12 @@ impl Service {
         self.upstream.pid()
     }
 
+    /// Tells how it is, to whoever is on this thread.
+    pub fn source(&self) -> admin::Source {
+        let board = self.board.clone();
+        Rc::new(move || board.snapshot())
+    }
+
     /// Lives until the child is gone; the exit code.
     pub async fn run(mut self) -> u8 {
         loop {
@@ -137,6 +147,7 @@ impl Service {
             let (phase, action) = before.on(event);
             if phase != before {
                 tracing::debug!(from = ?before, to = ?phase, "phase");
+                self.board.enters(phase);
                 self.phase.send_replace(phase);
             }
             self.perform(action).await;
@@ -203,7 +214,7 @@ impl Service {
             plan: plan(),
             step: now,
         };
-        self.stop.get_or_insert(stop);
+        self.board.stops(*self.stop.get_or_insert(stop));
         // Before anybody is told: who reads of the signal finds it in force.
         self.leave();
         match verdict {
@@ -225,6 +236,7 @@ impl Service {
     fn on_exit(&mut self, exit: Exit) -> Event {
         let since = self.stop.map_or(self.started, |stop| stop.step);
         tracing::info!(status = %exit, took_ms = millis(since), "child exited");
+        self.board.app_exited(exit);
         let code = exit.code();
         let code = self
             .settings
@@ -274,28 +286,42 @@ impl Service {
             Change::Ready(address) => {
                 tracing::info!(addr = %address, after_ms = millis(self.started), "app ready");
                 self.app.set(AppState::Found(address));
+                self.board.app_accepts();
                 let starting = *self.phase.borrow() == Phase::Starting;
                 starting.then(|| self.open_front())
             }
             Change::NotAccepting => {
                 tracing::warn!("app not accepting");
-                None
-            }
-            Change::Threads(threads) => {
-                self.limits.app_reports(threads);
-                tracing::info!(threads, "app reports its threads");
+                self.board
+                    .app_is_away("the app does not accept connections");
                 None
             }
             Change::Away(AppSays::Stopping) => {
                 tracing::info!("app stopping");
+                self.board.app_is_away("the app says that it is stopping");
                 // Whoever finds its port closed from now on is asked to come back.
                 self.app.stops();
                 None
             }
             Change::Away(_) => {
                 tracing::info!("app reloading");
+                self.board.app_is_away("the app says that it is reloading");
                 None
             }
+            Change::Status(status) => {
+                self.heed_threads(&status);
+                tracing::debug!(status, "app status");
+                self.board.app_says(status);
+                None
+            }
+        }
+    }
+
+    /// As many requests are handed to the app as it has threads, where that is wanted.
+    fn heed_threads(&self, status: &str) {
+        let threads = Puma::parse(status).map_or(0, |puma| puma.max_threads);
+        if self.limits.app_reports(threads) {
+            tracing::info!(threads, "app reports its threads");
         }
     }
 

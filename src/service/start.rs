@@ -6,6 +6,7 @@ use tokio::{sync::watch, task::spawn_local};
 
 use super::{
     Event, Front, Phase, Service,
+    board::Board,
     deadlines::Budget,
     repeats::Repeats,
     signals::{Heard, Signals},
@@ -15,6 +16,7 @@ use crate::{
     config::Config,
     drain::Drain,
     journal::Stdout,
+    metrics::Metrics,
     proxy::{self, App, Limits, Probe},
     server::{
         self, Face, PlainFace, Redirect, Server,
@@ -99,15 +101,16 @@ impl Service {
         let readiness = readiness.listening(notify);
         let limits = Limits::new(&config.proxy);
         spawn_local(limits.clone().keep_tidy(drain.aside().plant()));
+        let metrics = Metrics::new(server::cores());
         let server = {
             let (proxy, app, limits) = (config.proxy.clone(), app.clone(), limits.clone());
             let cache = Cache::new(config.cache);
-            let stack = move |watch| {
-                let path =
-                    proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), &limits, watch);
+            let stack = move |watch, recorder| {
+                let (app, stdout) = (app.clone(), stdout.clone());
+                let path = proxy::stack(&proxy, app, &cache, stdout, &limits, watch, recorder);
                 Redirect::new(plain_face.clone(), path)
             };
-            Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
+            Server::start(&config.server, seeds, &metrics, stack).map_err(StartError::Threads)?
         };
         let certificates = tls.map(Tls::keep).transpose();
         let certificates = certificates.map_err(StartError::Threads)?;
@@ -122,6 +125,7 @@ impl Service {
         let wait = lifecycle
             .wait_for_target_port_timeout
             .filter(|_| lifecycle.wait_for_target_port);
+        let board = Board::new(drain.clone(), started, upstream.pid());
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
@@ -144,6 +148,7 @@ impl Service {
             reminder: None,
             stop: None,
             started,
+            board,
         };
         match listening {
             Ok(listeners) => service.accept(listeners),

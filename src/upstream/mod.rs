@@ -34,6 +34,7 @@ mod tests;
 pub use command::SpawnError;
 pub use exit::Exit;
 pub use limits::{Nofile, raise_nofile};
+pub use puma::Puma;
 pub use signal::Name;
 
 use reaper::Reaper;

@@ -15,7 +15,6 @@ pub use super::probe::find;
 use super::{
     notify::{AppSays, Message, Notify},
     probe::{connects, first},
-    puma,
 };
 
 use crate::target::{Address, Target};
@@ -38,8 +37,8 @@ pub enum Change {
     NotAccepting,
     /// It says itself that it reloads, or stops.
     Away(AppSays),
-    /// It says how many threads it has: at first, and when there are more or fewer.
-    Threads(usize),
+    /// It says how it is, for people (`STATUS`).
+    Status(String),
 }
 
 /// The news about the app's port, for one listener on one thread.
@@ -53,8 +52,8 @@ pub struct Readiness {
     notify: Option<Rc<Notify>>,
     /// The app's last word, if it ever spoke.
     said: Option<AppSays>,
-    /// How many threads it says it has.
-    threads: Option<usize>,
+    /// What it said for people and nobody was told yet.
+    status: Option<String>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -108,7 +107,7 @@ impl Readiness {
             address: None,
             notify: None,
             said: None,
-            threads: None,
+            status: None,
             since: now,
             probed: None,
             next: now,
@@ -143,12 +142,13 @@ impl Readiness {
     pub async fn changed(&mut self) -> Change {
         let notify = self.notify.clone();
         loop {
+            if let Some(status) = self.status.take() {
+                return Change::Status(status);
+            }
             let before = self.state();
             tokio::select! {
                 biased;
-                message = heard(notify.as_deref()) => if let Some(change) = self.hear(message) {
-                    return change;
-                },
+                message = heard(notify.as_deref()) => self.hear(message),
                 found = self.probed() => self.learn(found),
             }
             let now = self.state();
@@ -158,14 +158,9 @@ impl Readiness {
         }
     }
 
-    /// What the app says of its threads, if that is new; the rest shows in the state.
-    fn hear(&mut self, message: Message) -> Option<Change> {
+    fn hear(&mut self, message: Message) {
         self.said = message.state.or(self.said);
-        let status = message.status?;
-        tracing::debug!(status, "app status");
-        let threads = puma::threads(&status)?;
-        let before = self.threads.replace(threads);
-        (before != Some(threads)).then_some(Change::Threads(threads))
+        self.status = message.status.or_else(|| self.status.take());
     }
 
     fn state(&self) -> Change {
@@ -358,11 +353,15 @@ mod tests {
         let ready = Change::Ready(Address::Tcp(address));
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STATUS=fine").unwrap();
-        app.send(b"RELOADING=1").unwrap();
+        let status = Change::Status("fine".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
+        app.send(b"STATUS=busy\nRELOADING=1").unwrap();
         assert_eq!(
             soon(readiness.changed()).await,
             Change::Away(AppSays::Reloading)
         );
+        let status = Change::Status("busy".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
         app.send(b"READY=1").unwrap();
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STOPPING=1").unwrap();

@@ -369,14 +369,12 @@ fn who_waits_for_the_apps_boot_takes_no_place_meanwhile() {
     assert_eq!(most_at_once(&thrust, "/slow"), 1);
 }
 
-/// Says what Puma says, of so many threads.
-fn report(thrust: &Thrust, status: &str, threads: u64) {
+/// Says what Puma says, and waits until it is known.
+fn report(thrust: &Thrust, nth: usize, status: &str) {
     let target = format!("/notify?say=STATUS={status}").replace(' ', "%20");
     assert_eq!(thrust.get(&target).status, 200);
-    let told = thrust.find(PATIENCE, |line| {
-        line.message() == "app reports its threads" && line.number("threads") == threads
-    });
-    assert!(told.is_some(), "{}", thrust.logs());
+    let told = thrust.wait_for_nth(nth, "app status", PATIENCE);
+    assert_eq!(told.field("status"), status);
 }
 
 /// Twelve requests at once; how many of them were at the app.
@@ -397,29 +395,33 @@ fn auto_follows_the_threads_that_puma_reports() {
     let gates: Vec<_> = (0..8).map(|number| format!("g{number}")).collect();
     let mut waiting: Vec<_> = gates.iter().map(|name| thrust.wait_at_gate(name)).collect();
     gates.iter().for_each(|name| thrust.open_gate(name));
-    waiting
-        .iter_mut()
-        .for_each(|client| assert_eq!(client.response().status, 200));
-    report(
-        &thrust,
-        "Puma 6.4.2: worker: { 2/2 threads, 2 available, 0 backlog }",
-        2,
-    );
-    assert_eq!(crowd(&thrust, "one"), 2);
-    report(
-        &thrust,
-        "Puma 6.4.2: cluster: 2/2, worker_status: [{ 1/2 threads, 2 available, 0 backlog },\
-         { 1/3 threads, 3 available, 0 backlog }]",
-        5,
-    );
-    assert_eq!(crowd(&thrust, "more"), 5);
-    report(
-        &thrust,
-        "Puma 6.4.2: cluster: 1/2, worker_status: [{ 1/1 threads, 1 available, 0 backlog },\
-         { / threads,  available,  backlog }]",
-        1,
-    );
-    assert_eq!(crowd(&thrust, "few"), 1);
+    for client in &mut waiting {
+        assert_eq!(client.response().status, 200);
+    }
+    let reports = [
+        (
+            2,
+            "Puma 6.4.2: worker: { 2/2 threads, 2 available, 0 backlog }",
+        ),
+        (
+            5,
+            "Puma 6.4.2: cluster: 2/2, worker_status: [{ 1/2 threads, 2 available, 0 backlog },{ 1/3 threads, 3 available, 0 backlog }]",
+        ),
+        (
+            1,
+            "Puma 6.4.2: worker: { 1/1 threads, 1 available, 0 backlog }",
+        ),
+        // One that boots has none yet, and changes nothing.
+        (
+            1,
+            "Puma 6.4.2: cluster: 0/1, worker_status: [{ / threads,  available,  backlog }]",
+        ),
+    ];
+    for (nth, (threads, status)) in reports.into_iter().enumerate() {
+        report(&thrust, nth, status);
+        assert_eq!(crowd(&thrust, &format!("n{nth}")), threads, "{status}");
+    }
+    assert_eq!(thrust.count("app reports its threads"), 3);
 }
 
 #[test]
@@ -427,8 +429,8 @@ fn a_number_is_a_number_whatever_puma_reports() {
     let thrust = queued("2").start();
     report(
         &thrust,
+        0,
         "Puma 6.4.2: worker: { 9/9 threads, 9 available, 0 backlog }",
-        9,
     );
     assert_eq!(crowd(&thrust, "two"), 2);
 }
