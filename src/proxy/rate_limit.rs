@@ -5,7 +5,7 @@ use std::{
     num::NonZeroU32,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -48,6 +48,8 @@ struct Shared {
     limiter: DefaultKeyedRateLimiter<IpAddr>,
     clock: DefaultClock,
     crowded: AtomicBool,
+    /// How many clients there was room made for.
+    most: AtomicUsize,
     /// Whether it was said that a proxy was turned away.
     said: AtomicBool,
 }
@@ -60,6 +62,7 @@ impl Rates {
             limiter: RateLimiter::keyed(quota),
             clock: DefaultClock::default(),
             crowded: AtomicBool::new(false),
+            most: AtomicUsize::new(0),
             said: AtomicBool::new(false),
         }))
     }
@@ -79,11 +82,22 @@ impl Rates {
     }
 
     fn tidy(&self) {
-        let limiter = &self.0.limiter;
+        let Shared {
+            limiter,
+            crowded,
+            most,
+            ..
+        } = &*self.0;
+        let before = most.load(Ordering::Relaxed).max(limiter.len());
         limiter.retain_recent();
-        limiter.shrink_to_fit();
-        let crowded = limiter.len() > CROWD;
-        self.0.crowded.store(crowded, Ordering::Relaxed);
+        let left = limiter.len();
+        // Not at every ebb: room that is given back is soon made again.
+        let ebbs = left < before / 4;
+        if ebbs {
+            limiter.shrink_to_fit();
+        }
+        most.store(if ebbs { left } else { before }, Ordering::Relaxed);
+        crowded.store(left > CROWD, Ordering::Relaxed);
     }
 
     /// Counts a request of `client`; how long it is to wait if that is one too many.
@@ -213,6 +227,7 @@ mod tests {
         }
         rates.tidy();
         assert_eq!(rates.0.limiter.len(), 0);
+        assert_eq!(rates.0.most.load(Ordering::Relaxed), 0, "and the room too");
     }
 
     #[test]

@@ -458,9 +458,9 @@ fn the_log_says_who_closed_first() {
     assert_eq!(thrust.get("/hang?3").status, 504);
     assert_eq!(told(&thrust, "3"), say(504, "upstream_timeout", "thrust"));
     let mut stuck = thrust.connect();
-    stuck.send_get("/bytes?n=20000000");
+    stuck.send_get("/chunked?n=2000&size=65536&delay_ms=0");
     assert_eq!(
-        told(&thrust, "n=20000000"),
+        told(&thrust, "n=2000&size=65536&delay_ms=0"),
         say(200, "write_timeout", "thrust")
     );
     assert_eq!(thrust.get("/hello?4").status, 200);
