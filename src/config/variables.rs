@@ -168,7 +168,7 @@ const CONTENT: &[Row] = &[
 const PROTECTION: &[Row] = &[
     prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
     prefixed::<Rate>("RATE_LIMIT", "", "requests per second from each client; 429"),
-    prefixed::<Rate>("RATE_LIMIT_BURST", "", "so many at once before that counts (RATE_LIMIT)"),
+    prefixed::<Rate>("RATE_LIMIT_BURST", "", "so many at once after a pause (not set: RATE_LIMIT)"),
     prefixed::<Nets>("TRUSTED_PROXIES", "", "who may say who the client is: 10.0.0.0/8, a comma list"),
     prefixed::<AddressField>("CLIENT_IP_HEADER", "", "where they say it, instead of X-Forwarded-For"),
     prefixed::<Switch>("PROXY_PROTOCOL", "0", "every connection begins with a PROXY header"),
