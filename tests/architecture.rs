@@ -73,8 +73,16 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "metrics", "networks", "target",
         ],
     ),
-    // It knows nobody: what it tells is brought by the Service.
-    ("admin", &[]),
+    // What it tells is brought by the Service, but for the counters and what they are called.
+    (
+        "admin",
+        &[
+            "server::Listener",
+            "metrics",
+            "handler::Cause",
+            "content::Coding",
+        ],
+    ),
     // FLOOR 1
     ("cache", &["content"]),
     ("tls", &[]),

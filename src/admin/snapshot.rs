@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::State;
+use super::{ProcessView, State, TrafficView};
 
 /// The Service at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -31,6 +31,14 @@ pub struct Snapshot {
     pub open: OpenView,
     /// The stop, once one has begun.
     pub stop: Option<StopView>,
+    /// What has been counted, if anything is.
+    pub traffic: Option<TrafficView>,
+    /// The cache, if there is one.
+    pub cache: Option<CacheView>,
+    /// The certificates, if there is TLS.
+    pub certificates: Vec<CertificateView>,
+    /// Ourselves, as the kernel sees us.
+    pub process: ProcessView,
 }
 
 /// The child.
@@ -42,8 +50,10 @@ pub struct AppView {
     pub accepting: bool,
     /// How often it has gone away and come back by itself.
     pub restarts: u64,
-    /// How it ended, in words, once it has.
+    /// How it ended, in words, once it has,
     pub exit: Option<String>,
+    /// and as an exit code.
+    pub exit_code: Option<u8>,
     /// What it last said of itself, if it ever did.
     pub status: Option<String>,
     /// Puma's threads, if it is Puma and says so.
@@ -101,4 +111,24 @@ pub struct StopView {
     pub cut: u64,
     /// How long the oldest request in flight has been running, in milliseconds.
     pub oldest_ms: u64,
+}
+
+/// The cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CacheView {
+    /// What is stored.
+    pub entries: u64,
+    /// How much that is.
+    pub bytes: u64,
+    /// How much it may be.
+    pub capacity_bytes: u64,
+}
+
+/// A certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateView {
+    /// The first name that it is for.
+    pub name: String,
+    /// Until when it is good, in seconds since 1970.
+    pub expires: u64,
 }

@@ -56,6 +56,34 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them, in their order: whoever counts them goes by it.
+    pub const ALL: &'static [Self] = &[
+        Self::BadRequest,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::ClientGone,
+        Self::RateLimited,
+        Self::Booting,
+        Self::HoldFull,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::Draining,
+        Self::HealthDraining,
+        Self::UpstreamRefused,
+        Self::UpstreamTimeout,
+        Self::UpstreamClosed,
+        Self::UpstreamBadResponse,
+        Self::UpstreamGone,
+        Self::FileMissing,
+        Self::FileRefused,
+        Self::FileFailed,
+        Self::NotCached,
+        Self::PreconditionFailed,
+        Self::RangeNotSatisfiable,
+        Self::WriteTimeout,
+        Self::Cut,
+    ];
+
     /// Whether it is that there is no app to answer: what is stored may be used in its place.
     pub fn is_outage(self) -> bool {
         match self {
@@ -144,5 +172,19 @@ impl Cause {
             | Self::PreconditionFailed
             | Self::RangeNotSatisfiable => None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stand_in_their_order() {
+        for (place, cause) in Cause::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, place, "{}", cause.as_str());
+        }
+        // The last one that there is.
+        assert_eq!(Cause::ALL.last(), Some(&Cause::Cut));
     }
 }

@@ -6,17 +6,38 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
+use tokio::sync::watch;
+
 use super::{Stop, lifecycle::Phase};
 use crate::{
-    admin::{AppView, OpenView, PumaView, Snapshot, State, StopView},
+    admin::{
+        AppView, CacheView, CertificateView, History, OpenView, ProcessView, PumaView, Snapshot,
+        Source, State, StopView, TrafficView,
+    },
+    cache::Cache,
     drain::{Drain, Kind, Tally},
+    metrics::Metrics,
+    tls::Names,
     upstream::{Exit, Name, Puma},
 };
+
+/// Who knows more, and is asked when somebody wants to know.
+#[derive(Debug)]
+pub(super) struct Witnesses {
+    pub(super) drain: Rc<Drain>,
+    pub(super) cache: Cache,
+    /// With TLS.
+    pub(super) names: Option<Names>,
+    pub(super) metrics: Metrics,
+    pub(super) history: Rc<History>,
+}
 
 /// The facts.
 #[derive(Debug)]
 pub(super) struct Board {
-    drain: Rc<Drain>,
+    witnesses: Witnesses,
+    /// Tells that something has changed.
+    changes: watch::Sender<()>,
     started: Instant,
     phase: Cell<Phase>,
     since: Cell<Instant>,
@@ -36,9 +57,10 @@ pub(super) struct Board {
 
 impl Board {
     /// Of a Service that has `started`, with a child.
-    pub(super) fn new(drain: Rc<Drain>, started: Instant, pid: Option<i32>) -> Rc<Self> {
+    pub(super) fn new(witnesses: Witnesses, started: Instant, pid: Option<i32>) -> Rc<Self> {
         Rc::new(Self {
-            drain,
+            witnesses,
+            changes: watch::Sender::new(()),
             started,
             phase: Cell::new(Phase::Starting),
             since: Cell::new(started),
@@ -54,9 +76,21 @@ impl Board {
         })
     }
 
+    /// Gives the moment as it is.
+    pub(super) fn source(self: &Rc<Self>) -> Source {
+        let board = self.clone();
+        Rc::new(move || board.snapshot())
+    }
+
+    /// Tells of each change but those that happen all the time.
+    pub(super) fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
+    }
+
     pub(super) fn enters(&self, phase: Phase) {
         self.phase.set(phase);
         self.since.set(Instant::now());
+        self.changes.send_replace(());
     }
 
     pub(super) fn app_accepts(&self) {
@@ -64,12 +98,14 @@ impl Board {
         if !self.accepting.replace(true) {
             self.arrivals.set(self.arrivals.get() + 1);
         }
+        self.changes.send_replace(());
     }
 
     /// It does not accept, or says that it is not ready, which is in `words`.
     pub(super) fn app_is_away(&self, words: &'static str) {
         self.accepting.set(false);
         self.away.set(Some(words));
+        self.changes.send_replace(());
     }
 
     pub(super) fn app_says(&self, status: String) {
@@ -97,7 +133,7 @@ impl Board {
 
     /// The moment as it is.
     pub(super) fn snapshot(&self) -> Snapshot {
-        let tally = self.drain.tally();
+        let tally = self.witnesses.drain.tally();
         let reason = self.reason();
         let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH);
         Snapshot {
@@ -113,6 +149,10 @@ impl Board {
             app: self.app(),
             open: open(&tally),
             stop: self.stopping(&tally),
+            traffic: self.traffic(),
+            cache: self.cache(),
+            certificates: self.certificates(),
+            process: ProcessView::now(),
         }
     }
 
@@ -131,6 +171,34 @@ impl Board {
         }
     }
 
+    fn traffic(&self) -> Option<TrafficView> {
+        let totals = self.witnesses.metrics.totals()?;
+        Some(TrafficView::new(&totals, self.witnesses.history.recent()))
+    }
+
+    fn cache(&self) -> Option<CacheView> {
+        let cache = &self.witnesses.cache;
+        let capacity_bytes = cache.settings().size;
+        let usage = (capacity_bytes > 0).then(|| cache.usage())?;
+        Some(CacheView {
+            entries: usage.entries,
+            bytes: usage.bytes,
+            capacity_bytes,
+        })
+    }
+
+    fn certificates(&self) -> Vec<CertificateView> {
+        let names = self.witnesses.names.as_ref();
+        let expiries = names.map(Names::expiries).unwrap_or_default();
+        let view = |(name, until): (String, SystemTime)| CertificateView {
+            name,
+            expires: until
+                .duration_since(UNIX_EPOCH)
+                .map_or(0, |since| since.as_secs()),
+        };
+        expiries.into_iter().map(view).collect()
+    }
+
     fn app(&self) -> AppView {
         let status = self.status.borrow().clone();
         AppView {
@@ -138,6 +206,7 @@ impl Board {
             accepting: self.accepting.get(),
             restarts: self.arrivals.get().saturating_sub(1),
             exit: self.exit.get().map(|exit| exit.to_string()),
+            exit_code: self.exit.get().map(Exit::code),
             puma: status.as_deref().and_then(Puma::parse).map(puma),
             status,
         }
@@ -165,7 +234,7 @@ impl Board {
             drain_left_ms: running.and(stop).map(left).map(whole_ms),
             drained: tally.drained() as u64,
             cut: tally.cut() as u64,
-            oldest_ms: whole_ms(self.drain.oldest()),
+            oldest_ms: whole_ms(self.witnesses.drain.oldest()),
         })
     }
 }

@@ -29,7 +29,7 @@ use self::{
     signals::{Heard, Signals},
 };
 use crate::{
-    admin,
+    admin::{self, Admin},
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState, Limits},
@@ -77,6 +77,7 @@ pub struct Service {
     stop: Option<Stop>,
     started: Instant,
     board: Rc<Board>,
+    admin: Option<Admin>,
 }
 
 /// The front listeners, as far as they have come.
@@ -131,8 +132,7 @@ impl Service {
 
     /// Tells how it is, to whoever is on this thread.
     pub fn source(&self) -> admin::Source {
-        let board = self.board.clone();
-        Rc::new(move || board.snapshot())
+        self.board.source()
     }
 
     /// Lives until the child is gone; the exit code.

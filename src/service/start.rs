@@ -6,12 +6,13 @@ use tokio::{sync::watch, task::spawn_local};
 
 use super::{
     Event, Front, Phase, Service,
-    board::Board,
+    board::{Board, Witnesses},
     deadlines::Budget,
     repeats::Repeats,
     signals::{Heard, Signals},
 };
 use crate::{
+    admin::{self, Admin, Desk, History},
     cache::Cache,
     config::Config,
     drain::Drain,
@@ -86,6 +87,7 @@ impl Service {
         let mut signals = Signals::install().map_err(StartError::Signals)?;
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let bound = bind(&config, tls.as_ref())?;
+        let status = config.admin.as_ref().map(open_status).transpose()?;
         let plain_face = plain_face(&config, tls.as_ref(), &bound);
         let listening = if config.lifecycle.wait_for_target_port {
             Err(bound)
@@ -101,10 +103,14 @@ impl Service {
         let readiness = readiness.listening(notify);
         let limits = Limits::new(&config.proxy);
         spawn_local(limits.clone().keep_tidy(drain.aside().plant()));
-        let metrics = Metrics::new(server::cores());
+        let metrics = match config.admin {
+            Some(_) => Metrics::new(server::cores()),
+            None => Metrics::off(),
+        };
+        let cache = Cache::new(config.cache);
         let server = {
             let (proxy, app, limits) = (config.proxy.clone(), app.clone(), limits.clone());
-            let cache = Cache::new(config.cache);
+            let cache = cache.clone();
             let stack = move |watch, recorder| {
                 let (app, stdout) = (app.clone(), stdout.clone());
                 let path = proxy::stack(&proxy, app, &cache, stdout, &limits, watch, recorder);
@@ -112,6 +118,7 @@ impl Service {
             };
             Server::start(&config.server, seeds, &metrics, stack).map_err(StartError::Threads)?
         };
+        let names = tls.as_ref().map(Tls::names);
         let certificates = tls.map(Tls::keep).transpose();
         let certificates = certificates.map_err(StartError::Threads)?;
         let lifecycle = config.lifecycle;
@@ -125,7 +132,19 @@ impl Service {
         let wait = lifecycle
             .wait_for_target_port_timeout
             .filter(|_| lifecycle.wait_for_target_port);
-        let board = Board::new(drain.clone(), started, upstream.pid());
+        let history: Rc<History> = Rc::default();
+        let witnesses = Witnesses {
+            drain: drain.clone(),
+            cache,
+            names,
+            metrics: metrics.clone(),
+            history: history.clone(),
+        };
+        let board = Board::new(witnesses, started, upstream.pid());
+        let admin = config.admin.zip(status).map(|(settings, listener)| {
+            let desk = desk(settings, &board, metrics, history);
+            Admin::open(listener, desk)
+        });
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
@@ -149,6 +168,7 @@ impl Service {
             stop: None,
             started,
             board,
+            admin,
         };
         match listening {
             Ok(listeners) => service.accept(listeners),
@@ -182,6 +202,35 @@ fn bind(config: &Config, tls: Option<&Tls>) -> Result<Vec<(Bound, Face)>, BindEr
         bound.push((secure, Face::Secure(tls.acceptor())));
     }
     Ok(bound)
+}
+
+/// The status port, which answers from the start to the end.
+fn open_status(settings: &admin::Settings) -> Result<Listener, BindError> {
+    let bound = match settings.bind {
+        Some(address) => Bound::named((address, settings.port).into(), PortName::Status)?,
+        None => Bound::bind(settings.port, PortName::Status)?,
+    };
+    let listener = bound.listen()?;
+    tracing::info!(addr = %listener.local_addr(), "status port open");
+    Ok(listener)
+}
+
+/// All that the status port can be asked, and who takes down its charts.
+fn desk(
+    settings: admin::Settings,
+    board: &Rc<Board>,
+    metrics: Metrics,
+    history: Rc<History>,
+) -> Desk {
+    let source = board.source();
+    spawn_local(history.clone().keep(metrics.clone(), source.clone()));
+    Desk::new(
+        source,
+        board.changes(),
+        metrics,
+        history,
+        settings.variables,
+    )
 }
 
 /// What stands on the plain port when there is TLS; the kernel may have chosen the other one.

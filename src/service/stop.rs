@@ -304,6 +304,9 @@ impl Service {
         if let Some(certificates) = self.certificates.take() {
             certificates.join(Instant::now() + LINGER).await;
         }
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
+        }
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
         let tally = self.drain.tally();
         tracing::info!(
