@@ -60,8 +60,9 @@
 //! /crash                            the process kills itself, unanswered
 //! /close-port, /open-port           stops and restarts accepting
 //! /probe-front?port=N               as --probe-front, for ports known later
-//! /notify?say=TEXT                  sends TEXT (%20 is a space) to NOTIFY_SOCKET, as sd_notify(3) does; 500 where it is
-//!                                   not set
+//! /notify?say=TEXT[&gate=X][&times=N]
+//!                                   sends TEXT (%20 is a space) to NOTIFY_SOCKET, as sd_notify(3) does (after gate X, N
+//!                                   times over); 500 where it is not set
 //! /wait-gate?name=X                 answers when the gate opens
 //! /open-gate?name=X                 opens it
 //! ```
@@ -1154,11 +1155,18 @@ impl Exchange<'_, '_, '_> {
     }
 
     fn notify(&mut self) -> io::Result<bool> {
+        if self.head.query.contains_key("gate") {
+            self.wait_for_gate("gate")?;
+        }
+        let times = self.head.number("times", 1);
         let said = self.head.query.get("say").cloned().unwrap_or_default();
         let said = said.replace("%20", " ");
         let told = env::var_os("NOTIFY_SOCKET").is_some_and(|path| {
             let socket = std::os::unix::net::UnixDatagram::unbound();
-            socket.is_ok_and(|socket| socket.send_to(said.as_bytes(), path).is_ok())
+            let say = |socket: &std::os::unix::net::UnixDatagram| {
+                (0..times).all(|_| socket.send_to(said.as_bytes(), &path).is_ok())
+            };
+            socket.is_ok_and(|socket| say(&socket))
         });
         self.answer(if told { 200 } else { 500 }, "", "")
     }

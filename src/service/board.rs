@@ -212,6 +212,16 @@ impl Board {
         }
     }
 
+    /// What was broken off; what is open is none of it before the end.
+    fn cut(&self, tally: &Tally) -> u64 {
+        let open = [Kind::Request, Kind::Stream, Kind::Tunnel].map(|kind| tally.of_kind(kind));
+        let spared = match self.phase.get() {
+            Phase::Exited { .. } => 0,
+            _ => open.iter().sum(),
+        };
+        tally.cut().saturating_sub(spared) as u64
+    }
+
     fn stopping(&self, tally: &Tally) -> Option<StopView> {
         let stop = self.stop.get();
         let over = self.exit.get().is_some();
@@ -233,7 +243,7 @@ impl Board {
             drain_ms: took.map(whole_ms),
             drain_left_ms: running.and(stop).map(left).map(whole_ms),
             drained: tally.drained() as u64,
-            cut: tally.cut() as u64,
+            cut: self.cut(tally),
             oldest_ms: whole_ms(self.witnesses.drain.oldest()),
         })
     }

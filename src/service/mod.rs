@@ -178,7 +178,7 @@ impl Service {
                     return self.on_alarm(event);
                 }
                 () = sleep_until(reminder) => self.remind(),
-                change = self.readiness.changed(), if probing => {
+                change = news(&mut self.readiness, probing) => {
                     if let Some(event) = self.on_change(change) {
                         return event;
                     }
@@ -340,6 +340,14 @@ impl Service {
                 Event::AppReady
             }
         }
+    }
+}
+
+/// Of an app that is left alone, only what it says itself.
+async fn news(readiness: &mut Readiness, probing: bool) -> Change {
+    match probing {
+        true => readiness.changed().await,
+        false => readiness.spoken().await,
     }
 }
 

@@ -140,6 +140,16 @@ impl Readiness {
 
     /// Waits for news. Cancel safe: a probe under way goes on in the next call, nothing is lost or repeated.
     pub async fn changed(&mut self) -> Change {
+        self.news(true).await
+    }
+
+    /// As [`changed`](Self::changed), but the app is only listened to and left alone otherwise. Whoever does not probe any
+    /// more is to listen all the same: an app whose words nobody takes waits until somebody does (unix(7)).
+    pub async fn spoken(&mut self) -> Change {
+        self.news(false).await
+    }
+
+    async fn news(&mut self, probing: bool) -> Change {
         let notify = self.notify.clone();
         loop {
             if let Some(status) = self.status.take() {
@@ -149,7 +159,7 @@ impl Readiness {
             tokio::select! {
                 biased;
                 message = heard(notify.as_deref()) => self.hear(message),
-                found = self.probed() => self.learn(found),
+                found = self.probed(), if probing => self.learn(found),
             }
             let now = self.state();
             if now != before {
@@ -369,6 +379,23 @@ mod tests {
             soon(readiness.changed()).await,
             Change::Away(AppSays::Stopping)
         );
+    }
+
+    #[tokio::test]
+    async fn who_does_not_probe_listens_all_the_same() {
+        let notify = Notify::open().unwrap();
+        let app = std::os::unix::net::UnixDatagram::unbound().unwrap();
+        app.connect(notify.path()).unwrap();
+        let check = |_| async { panic!("nobody is to be asked") };
+        let mut readiness = Readiness::with_check(Target::Port(1), check).listening(Some(notify));
+        for status in ["one", "two"] {
+            app.send(format!("STATUS={status}").as_bytes()).unwrap();
+            let said = Change::Status(status.to_owned());
+            assert_eq!(soon(readiness.spoken()).await, said);
+        }
+        app.send(b"STOPPING=1").unwrap();
+        let away = Change::Away(AppSays::Stopping);
+        assert_eq!(soon(readiness.spoken()).await, away);
     }
 
     #[test]

@@ -26,6 +26,12 @@ mod start;
 // How long a stop may take (M40, M42).
 mod budget;
 
+// The status port: probes through the whole life, events, and that it costs nobody anything (S36, S39).
+mod status_port;
+
+// /metrics: names, units, and numbers that are what happened.
+mod metrics;
+
 // What the log says at the end, and leaving although nobody reads it (M43 to M46).
 mod exit;
 

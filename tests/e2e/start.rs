@@ -316,6 +316,23 @@ fn s36_an_app_that_speaks_for_itself_is_believed() {
 }
 
 #[test]
+fn s36_the_app_is_listened_to_as_long_as_it_lives() {
+    let mut thrust = Thrust::builder()
+        .env("HTTP_DRAIN_TIMEOUT", "1")
+        .app(["--on-term", "exit-after=5"])
+        .start();
+    // Far more than the kernel keeps for who does not listen (net.unix.max_dgram_qlen): then the app would wait.
+    let mut straggler = thrust.connect();
+    straggler.send_get("/notify?say=STATUS=stopping&gate=g&times=2000");
+    thrust.wait_for_child_line("waiting g");
+    thrust.signal(SIGTERM);
+    thrust.wait_for("relaying signal");
+    thrust.open_gate("g");
+    assert_eq!(straggler.response().status, 200);
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
 fn s36_the_notify_socket_is_the_childs_own_and_gone_after_the_exit() {
     let mut thrust = Thrust::builder()
         .env("NOTIFY_SOCKET", "/run/not-for-the-app")

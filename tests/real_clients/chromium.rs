@@ -24,7 +24,7 @@ fn a_page_with_fifty_assets_comes_over_http_2_and_its_web_socket_holds() {
         return;
     }
     let _alone = alone();
-    let home = Home::new();
+    let home = Home::new("page");
     let reserved = ReservedPort::front();
     let thrust = Thrust::builder()
         .env("HTTPS_PORT", reserved.number().to_string())
@@ -43,11 +43,11 @@ fn a_page_with_fifty_assets_comes_over_http_2_and_its_web_socket_holds() {
 }
 
 /// A directory that goes with the test.
-struct Home(PathBuf);
+pub(crate) struct Home(pub(crate) PathBuf);
 
 impl Home {
-    fn new() -> Self {
-        let path = env::temp_dir().join(format!("thrust-chromium-{}", process::id()));
+    pub(crate) fn new(name: &str) -> Self {
+        let path = env::temp_dir().join(format!("thrust-chromium-{}-{name}", process::id()));
         fs::create_dir_all(&path).unwrap();
         Home(path)
     }
@@ -77,31 +77,36 @@ impl Browser {
                 "-d", &database, "-A", "-t", "C,,", "-n", "the CA", "-i", &ca,
             ],
         );
-        let mut command = Command::new("chromium");
-        command.args([
-            "--headless",
-            "--no-sandbox",
-            "--disable-gpu",
-            "--disable-quic",
-            "--disable-dev-shm-usage",
-            "--no-first-run",
-            "--disable-background-networking",
-            "--disable-component-update",
-            "--disable-sync",
-        ]);
-        command
-            .arg(format!(
-                "--user-data-dir={}",
-                home.join("profile").display()
-            ))
-            .arg(url);
-        command.env("HOME", home).process_group(0);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null());
+        let mut command = command(home);
+        command.arg(url);
         Browser(command.spawn().expect("it is here"))
     }
+}
+
+/// Chromium without a window, with its profile below `home`, in a process group of its own.
+pub(crate) fn command(home: &Path) -> Command {
+    let mut command = Command::new("chromium");
+    command.args([
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+    ]);
+    command.arg(format!(
+        "--user-data-dir={}",
+        home.join("profile").display()
+    ));
+    command.env("HOME", home).process_group(0);
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
 }
 
 impl Drop for Browser {

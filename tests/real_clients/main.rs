@@ -26,6 +26,9 @@ mod chromium;
 // Versions, downloads, uploads, many at once.
 mod curl;
 
+// Chromium, remote-controlled.
+mod devtools;
+
 // What comes with the last of a handshake, and how keys are exchanged.
 mod handshake;
 
@@ -40,6 +43,9 @@ mod page;
 
 // Thrust with a certificate.
 mod site;
+
+// The status page in Chromium.
+mod status_page;
 
 // What the Internet's best-known critic finds.
 mod testssl;

@@ -17,6 +17,7 @@ mod port;
 mod process;
 mod programs;
 pub(crate) mod secure;
+pub(crate) mod status;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
@@ -29,8 +30,9 @@ pub(crate) use lock::alone;
 pub(crate) use place::{Place, noise};
 pub(crate) use port::ReservedPort;
 pub(crate) use process::{
-    children_of, file_descriptors, kill, kill_group, parent_of, process_group_of, raise_file_limit,
-    resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
+    children_of, file_descriptors, kill, kill_group, listening_ports_of, parent_of,
+    process_group_of, raise_file_limit, resident_memory_of, signals_of, state_of, unread,
+    voluntary_switches_of, zombies_below,
 };
 pub(crate) use programs::is_here;
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible, port_of};

@@ -1,6 +1,10 @@
 //! Looks into /proc, and signals by pid.
 
-use std::{collections::HashSet, fs, io, path::PathBuf};
+use std::{
+    collections::{BTreeSet, HashSet},
+    fs, io,
+    path::PathBuf,
+};
 
 fn proc(pid: u32, file: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{pid}/{file}"))
@@ -110,6 +114,24 @@ pub(crate) fn file_descriptors(pid: u32) -> Vec<PathBuf> {
         .flatten();
     entries
         .filter_map(|entry| fs::read_link(entry.path()).ok())
+        .collect()
+}
+
+/// The TCP ports on which it listens.
+pub(crate) fn listening_ports_of(pid: u32) -> BTreeSet<u16> {
+    let sockets: HashSet<_> = file_descriptors(pid).into_iter().collect();
+    let tables = ["net/tcp", "net/tcp6"].map(|table| fs::read_to_string(proc(pid, table)));
+    let listening = |line: &str| {
+        // proc(5): number, local address, remote address, state, ..., and the inode as the tenth.
+        let fields: Vec<_> = line.split_whitespace().collect();
+        let (address, state, inode) = (fields.get(1)?, fields.get(3)?, fields.get(9)?);
+        let is_ours = sockets.contains(&PathBuf::from(format!("socket:[{inode}]")));
+        let (_, port) = address.rsplit_once(':')?;
+        (is_ours && *state == "0A").then(|| u16::from_str_radix(port, 16).ok())?
+    };
+    let tables = tables.into_iter().flatten();
+    tables
+        .flat_map(|table| table.lines().filter_map(listening).collect::<Vec<_>>())
         .collect()
 }
 
