@@ -23,7 +23,8 @@
 //!
 //! Logged events: `started pid=…`, `port open`, `port closed`, `accepted`, `request METHOD TARGET`,
 //! `done METHOD TARGET`, `gone METHOD TARGET` (the peer went away first), `waiting NAME` (at a gate),
-//! `signal NAME connections=N` (N: open ones that the peer has not closed), `probe …`, `exit …`.
+//! `answering METHOD TARGET` (of /slow, just before it does), `signal NAME connections=N` (N: open ones that the peer has
+//! not closed), `probe …`, `exit …`.
 //! `SECONDS` is CLOCK_MONOTONIC, comparable between processes.
 //!
 //! Requests, by path and query:
@@ -813,6 +814,9 @@ impl Exchange<'_, '_, '_> {
             "/sse" => self.sse(),
             "/slow" => {
                 self.pause(self.head.millis("ms"))?;
+                let Head { method, target, .. } = &self.head;
+                let app = &self.connection.app;
+                app.log(format_args!("answering {method} {target}"));
                 self.answer(200, "", "slow\n")
             }
             "/gated-body" => self.gated_body(),

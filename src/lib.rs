@@ -26,15 +26,17 @@
 //! ```text
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
-//! client ──► connection ─┼─► measure ─► request id ─► access log ─► refuse ─► health ─►       │
-//!             on a core, │   maintenance ─► body limit ─► compression ─► public files ─►      │
-//!             for life   │       sendfile ─► caching ─► hold ─► reverse proxy ─► pool ────────┼──► app
+//! client ──► connection ─┼─► measure ─► request id ─► trust ─► access log ─► refuse ─►        │
+//!             on a core, │   rate limit ─► health ─► maintenance ─► body limit ─►             │
+//!             for life   │     compression ─► public files ─► sendfile ─► caching ─►          │
+//!                        │         hold ─► queue ─► reverse proxy ─► pool ────────────────────┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
 //!
 //! One core is one thread with a runtime, a request path ([`proxy::stack`]) and a pool of its own: nothing on the way of a
-//! request is sent to another thread, and nothing shared but the cache, whose locks are many and short. The control thread has
+//! request is sent to another thread, and nothing shared but the cache, whose locks are many and short, and the limits, where
+//! they are set. The control thread has
 //! the Service, the signals and the child.
 //!
 //! ## The rooms
@@ -63,6 +65,7 @@
 //! | [`drain`] | what is still open, and how far the stop has come |
 //! | [`metrics`] | what has happened, in numbers: counted by the cores, added up by who asks |
 //! | [`journal`] | log lines and the one thread that writes them |
+//! | [`networks`] | whose an address is |
 //! | [`target`] | where the app listens |
 
 pub mod admin;
@@ -76,6 +79,7 @@ pub mod handler;
 pub mod http1;
 pub mod journal;
 pub mod metrics;
+pub mod networks;
 pub mod proxy;
 pub mod server;
 pub mod service;

@@ -59,6 +59,12 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::FileSettings",
             "proxy::AccessLogSettings",
             "proxy::LogFormat",
+            "proxy::RateLimitSettings",
+            "proxy::QueueSettings",
+            "proxy::Concurrency",
+            "proxy::TrustSettings",
+            "server::ProxyProtocol",
+            "networks",
             "upstream::Settings",
             "admin::Settings",
             "admin::Variable",
@@ -82,6 +88,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "handler",
             "drain",
             "metrics",
+            "networks",
             "http1::BodyError",
             "files::stand_in",
         ],
@@ -90,7 +97,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "proxy",
         &[
             "cache", "coding", "content", "files", "handler", "drain", "http1", "journal",
-            "metrics", "target",
+            "metrics", "networks", "target",
         ],
     ),
     // What it tells is brought by the Service, but for the counters and what they are called.
@@ -119,6 +126,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("drain", &[]),
     ("journal", &[]),
     ("metrics", &[]),
+    ("networks", &[]),
     ("target", &[]),
 ];
 

@@ -18,6 +18,8 @@ pub(super) fn all(given: &[Given]) -> Vec<Problem> {
         given.lacks("TLS_PRIVATE_KEY_PATH", "TLS_CERTIFICATE_PATH"),
         given.lacks("EAB_KID", "EAB_HMAC_KEY"),
         given.lacks("EAB_HMAC_KEY", "EAB_KID"),
+        given.lacks("RATE_LIMIT_BURST", "RATE_LIMIT"),
+        given.lacks("CLIENT_IP_HEADER", "TRUSTED_PROXIES"),
         given.lacks("STATUS_BIND", "STATUS_PORT"),
         given.two_sources(),
         given.same_socket(),
@@ -35,6 +37,13 @@ pub(super) fn has_tls(given: &[Given]) -> bool {
     given.is_set("TLS_DOMAIN") || given.is_set("TLS_CERTIFICATE_PATH") || given.is_local()
 }
 
+/// Whether what clients say of others before us is made up: we are the first to hear them, and nobody is said to be trusted.
+pub(super) fn hears_first(given: &[Given]) -> bool {
+    let values = Values(given);
+    let first = has_tls(given) || values.is_on("PROXY_PROTOCOL");
+    first && !values.is_set("TRUSTED_PROXIES")
+}
+
 /// All values that are of their kind.
 #[derive(Clone, Copy)]
 struct Values<'a>(&'a [Given]);
@@ -50,8 +59,12 @@ impl<'a> Values<'a> {
     }
 
     fn is_local(self) -> bool {
-        let local = self.find("TLS_LOCAL");
-        local.and_then(|one| Switch::parse(&one.value)) == Some(true)
+        self.is_on("TLS_LOCAL")
+    }
+
+    fn is_on(self, switch: &str) -> bool {
+        let switch = self.find(switch);
+        switch.and_then(|one| Switch::parse(&one.value)) == Some(true)
     }
 
     /// `name` is set, and `other`, without which it means nothing, is not. One that is set but unusable is a problem of
@@ -185,6 +198,22 @@ mod tests {
             [said]
         );
         assert!(problems(&[one, ("THRUSTER_TARGET_SOCKET", "/run/b")]).is_empty());
+    }
+
+    #[test]
+    fn a_burst_needs_a_rate_and_a_header_somebody_to_believe() {
+        let burst = ("THRUSTER_RATE_LIMIT_BURST", "9");
+        let header = ("THRUSTER_CLIENT_IP_HEADER", "CF-Connecting-IP");
+        assert_eq!(
+            problems(&[burst, header]),
+            [
+                "THRUSTER_RATE_LIMIT_BURST is set, but THRUSTER_RATE_LIMIT is not",
+                "THRUSTER_CLIENT_IP_HEADER is set, but THRUSTER_TRUSTED_PROXIES is not",
+            ]
+        );
+        let rate = ("THRUSTER_RATE_LIMIT", "3");
+        let trusted = ("THRUSTER_TRUSTED_PROXIES", "private");
+        assert!(problems(&[burst, rate, header, trusted]).is_empty());
     }
 
     #[test]

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        AccelMapping, Address, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains,
-        FilePath, Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Page, Paths, Remap,
-        Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath, Var,
+        AccelMapping, Address, AddressField, Amount, AtOnce, Bytes, Codings, ConnectPort, Count,
+        Directory, Domains, FilePath, Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Nets,
+        Page, Paths, Rate, Remap, Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text,
+        TlsVersion, UrlPath, Var,
     },
 };
 
@@ -54,6 +55,8 @@ pub(super) struct Env {
     pub(super) upstream_connect_timeout: Var<Limit>,
     pub(super) upstream_response_timeout: Var<Limit>,
     pub(super) upstream_idle_timeout: Var<Seconds>,
+    pub(super) max_upstream_requests: Var<AtOnce>,
+    pub(super) upstream_queue_timeout: Var<Limit>,
     pub(super) tls_certificate_path: Option<Var<FilePath>>,
     pub(super) tls_private_key_path: Option<Var<FilePath>>,
     pub(super) tls_local: Var<Switch>,
@@ -67,6 +70,11 @@ pub(super) struct Env {
     pub(super) public_files_enabled: Var<Switch>,
     pub(super) public_path: Var<Directory>,
     pub(super) max_connections: Var<Count>,
+    pub(super) rate_limit: Option<Var<Rate>>,
+    pub(super) rate_limit_burst: Option<Var<Rate>>,
+    pub(super) trusted_proxies: Option<Var<Nets>>,
+    pub(super) client_ip_header: Option<Var<AddressField>>,
+    pub(super) proxy_protocol: Var<Switch>,
     pub(super) status_port: Option<Var<ListenPort>>,
     pub(super) status_bind: Option<Var<Address>>,
     pub(super) log_format: Var<Format>,

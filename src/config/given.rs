@@ -62,13 +62,14 @@ pub(super) fn all(vars: &Vars) -> Result<Vec<Given>, Vec<Problem>> {
     }
 }
 
-/// With TLS we are the first to hear the client, and what it says of others before us is made up.
+/// With TLS, or the PROXY protocol, we are the first to hear the client, and what it says of others before us is made up;
+/// unless we know whom to believe.
 fn settle_forward_headers(given: &mut [Given]) {
-    let tls = contradictions::has_tls(given);
+    let first = contradictions::hears_first(given);
     let forward = given
         .iter_mut()
         .find(|one| one.row.name == FORWARD_HEADERS && one.source == Source::Default);
-    if let (Some(forward), true) = (forward, tls) {
+    if let (Some(forward), true) = (forward, first) {
         forward.value = "0".to_owned();
     }
 }

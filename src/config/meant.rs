@@ -102,6 +102,9 @@ fn server(env: &Env, tls: bool) -> server::Settings {
         read_timeout: env.http_read_timeout.0,
         write_timeout: env.http_write_timeout.0,
         max_connections: env.max_connections.0,
+        proxy_protocol: env.proxy_protocol.0.then(|| server::ProxyProtocol {
+            from: env.trusted_proxies.as_ref().map(|nets| nets.0.clone()),
+        }),
         log_refused: env.log_requests.0,
     }
 }
@@ -212,7 +215,27 @@ fn proxy(env: Env) -> proxy::Settings {
         format: env.log_format.0,
         skip: env.log_skip_paths.map(|paths| paths.0).unwrap_or_default(),
     };
+    let header = env.client_ip_header.map(|header| header.0);
+    let trust = env.trusted_proxies.map(|nets| proxy::TrustSettings {
+        proxies: nets.0,
+        header,
+    });
+    let burst = env.rate_limit_burst.and_then(|burst| burst.0);
+    let rate = env.rate_limit.and_then(|rate| rate.0);
+    let rate_limit = rate.map(|rate| proxy::RateLimitSettings {
+        rate,
+        burst: burst.unwrap_or(rate),
+    });
+    let timeout = env.upstream_queue_timeout.0;
+    let concurrency = env.max_upstream_requests.0;
+    let queue = concurrency.map(|concurrency| proxy::QueueSettings {
+        concurrency,
+        timeout,
+    });
     proxy::Settings {
+        trust,
+        rate_limit,
+        queue,
         access_log: env.log_requests.0.then_some(access_log),
         compression: env.gzip_compression_enabled.0.then_some(compression),
         files,
@@ -231,12 +254,18 @@ fn proxy(env: Env) -> proxy::Settings {
 
 #[cfg(test)]
 mod tests {
-    use std::num::{NonZeroU64, NonZeroUsize};
+    use std::{
+        num::{NonZeroU32, NonZeroU64, NonZeroUsize},
+        path::PathBuf,
+    };
+
+    use http::HeaderName;
 
     use super::{super::given, *};
     use crate::{
         content::Coding,
-        proxy::LogFormat,
+        networks::Networks,
+        proxy::{Concurrency, LogFormat},
         tls::{Domain, MinVersion, Secret},
     };
 
@@ -267,6 +296,7 @@ mod tests {
                 read_timeout: Some(seconds(30)),
                 write_timeout: Some(seconds(30)),
                 max_connections: None,
+                proxy_protocol: None,
                 log_refused: true,
             },
             tls: None,
@@ -298,6 +328,9 @@ mod tests {
                 connect_timeout: Some(seconds(5)),
                 response_timeout: None,
                 idle_timeout: seconds(4),
+                trust: None,
+                rate_limit: None,
+                queue: None,
             },
             upstream: upstream::Settings {
                 command: vec!["rails".into(), "server".into()],
@@ -380,7 +413,15 @@ mod tests {
             ("EAB_HMAC_KEY", "_-8="),
             ("THRUSTER_TLS_MIN_VERSION", "1.3"),
             ("THRUSTER_ACME_CA_BUNDLE", "/ca.pem"),
+            ("THRUSTER_MAX_UPSTREAM_REQUESTS", "16"),
+            ("THRUSTER_UPSTREAM_QUEUE_TIMEOUT", "17"),
+            ("THRUSTER_RATE_LIMIT", "18"),
+            ("THRUSTER_RATE_LIMIT_BURST", "19"),
+            ("THRUSTER_TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
+            ("THRUSTER_CLIENT_IP_HEADER", "CF-Connecting-IP"),
+            ("THRUSTER_PROXY_PROTOCOL", "1"),
         ]);
+        let proxies = Networks::parse("10.0.0.0/8,::1").unwrap();
         let tls = tls::Settings {
             source: Source::Acme(tls::AcmeSettings {
                 directory: "https://ca.example/acme".into(),
@@ -404,6 +445,9 @@ mod tests {
             read_timeout: Some(seconds(4)),
             write_timeout: None,
             max_connections: NonZeroUsize::new(11),
+            proxy_protocol: Some(server::ProxyProtocol {
+                from: Some(proxies.clone()),
+            }),
             log_refused: false,
         };
         let cache = cache::Settings {
@@ -438,6 +482,18 @@ mod tests {
             connect_timeout: None,
             response_timeout: Some(seconds(9)),
             idle_timeout: seconds(10),
+            trust: Some(proxy::TrustSettings {
+                proxies,
+                header: Some(HeaderName::from_static("cf-connecting-ip")),
+            }),
+            rate_limit: Some(proxy::RateLimitSettings {
+                rate: NonZeroU32::new(18).unwrap(),
+                burst: NonZeroU32::new(19).unwrap(),
+            }),
+            queue: Some(proxy::QueueSettings {
+                concurrency: Concurrency::Fixed(NonZeroUsize::new(16).unwrap()),
+                timeout: Some(seconds(17)),
+            }),
         };
         let lifecycle = Lifecycle {
             drain_timeout: seconds(5),
@@ -482,6 +538,32 @@ mod tests {
             skip: vec!["/up".into(), "/livez".into()],
         };
         assert_eq!(config.proxy.access_log, Some(expected));
+    }
+
+    #[test]
+    fn a_limit_needs_no_burst_and_its_queue_may_follow_the_app() {
+        let proxy = config(&[
+            ("THRUSTER_RATE_LIMIT", "5"),
+            ("THRUSTER_MAX_UPSTREAM_REQUESTS", "auto"),
+            ("THRUSTER_UPSTREAM_QUEUE_TIMEOUT", "0"),
+        ])
+        .proxy;
+        let rate = NonZeroU32::new(5).unwrap();
+        assert_eq!(
+            proxy.rate_limit,
+            Some(proxy::RateLimitSettings { rate, burst: rate })
+        );
+        assert_eq!(
+            proxy.queue,
+            Some(proxy::QueueSettings {
+                concurrency: Concurrency::Reported,
+                timeout: None,
+            })
+        );
+        assert_eq!(
+            config(&[("THRUSTER_RATE_LIMIT", "0")]).proxy.rate_limit,
+            None
+        );
     }
 
     #[test]

@@ -124,7 +124,7 @@ mod tests {
 
     #[test]
     fn warnings_do_not_keep_it_from_running() {
-        let config = config(&[("THRUSTER_RATE_LIMIT", "1"), ("THRUSTER_HTP_PORT", "1")]);
+        let config = config(&[("THRUSTER_HTP_PORT", "1"), ("THRUSTER_NONSENSE", "1")]);
         assert_eq!(config.warnings.len(), 2);
     }
 
@@ -182,6 +182,14 @@ mod tests {
         assert_eq!(line(&[], "FORWARD"), "FORWARD_HEADERS=1 (default)");
         let tls = [("TLS_DOMAIN", "a.example")];
         assert_eq!(line(&tls, "FORWARD"), "FORWARD_HEADERS=0 (default)");
+        let introduced = ("THRUSTER_PROXY_PROTOCOL", "1");
+        assert_eq!(
+            line(&[introduced], "FORWARD"),
+            "FORWARD_HEADERS=0 (default)"
+        );
+        let trusted = ("THRUSTER_TRUSTED_PROXIES", "10.0.0.0/8");
+        let known = [tls[0], introduced, trusted];
+        assert_eq!(line(&known, "FORWARD"), "FORWARD_HEADERS=1 (default)");
         let Ok(Invocation::Run(config)) = told(&["rails"], &[eab[0], eab[1], tls[0]]) else {
             panic!("it runs");
         };

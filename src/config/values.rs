@@ -7,20 +7,21 @@ use std::{
     collections::BTreeMap,
     fmt::Debug,
     net::IpAddr,
-    num::{NonZeroU64, NonZeroUsize},
+    num::{NonZeroU32, NonZeroU64, NonZeroUsize},
     path::PathBuf,
     str::FromStr,
     time::Duration,
 };
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::{Uri, uri::Authority};
+use http::{HeaderName, Uri, uri::Authority};
 use nix::sys::signal;
 use serde::{Deserialize, Deserializer, de::Error};
 
 use crate::{
     content::Coding,
-    proxy::LogFormat,
+    networks::Networks,
+    proxy::{Concurrency, LogFormat},
     tls::{Domain, MinVersion, Secret},
 };
 
@@ -232,6 +233,68 @@ impl Kind for Count {
 
     fn parse(text: &str) -> Option<Option<NonZeroUsize>> {
         number(text).map(NonZeroUsize::new)
+    }
+}
+
+/// How many requests the app is handed at once, in which 0 means no limit.
+#[derive(Debug)]
+pub(super) struct AtOnce;
+
+impl Kind for AtOnce {
+    type Value = Option<Concurrency>;
+    const EXPECTS: &'static str = "a whole number (0: no limit), or auto";
+
+    fn parse(text: &str) -> Option<Option<Concurrency>> {
+        if text.eq_ignore_ascii_case("auto") {
+            return Some(Some(Concurrency::Reported));
+        }
+        Count::parse(text).map(|count| count.map(Concurrency::Fixed))
+    }
+}
+
+/// How often something may happen, in which 0 means no limit.
+#[derive(Debug)]
+pub(super) struct Rate;
+
+impl Kind for Rate {
+    type Value = Option<NonZeroU32>;
+    // More than a thousand million a second is no interval of whole nanoseconds.
+    const EXPECTS: &'static str = "a whole number, from 0 (no limit) to 1000000000";
+
+    fn parse(text: &str) -> Option<Option<NonZeroU32>> {
+        let rate: u32 = number(text)?;
+        (rate <= 1_000_000_000).then_some(NonZeroU32::new(rate))
+    }
+}
+
+/// Networks that somebody may be in.
+#[derive(Debug)]
+pub(super) struct Nets;
+
+impl Kind for Nets {
+    type Value = Networks;
+    const EXPECTS: &'static str =
+        "addresses and networks, as a comma list: 10.0.0.0/8, 2001:db8::1 (private: all that are)";
+
+    fn parse(text: &str) -> Option<Networks> {
+        Networks::parse(text)
+    }
+}
+
+/// The name of a header with one address in it.
+#[derive(Debug)]
+pub(super) struct AddressField;
+
+impl Kind for AddressField {
+    type Value = HeaderName;
+    // A list of addresses has its own rules, which hold without being asked for.
+    const EXPECTS: &'static str =
+        "the name of a header with one address in it, so not X-Forwarded-For";
+
+    fn parse(text: &str) -> Option<HeaderName> {
+        let name = HeaderName::from_bytes(text.as_bytes()).ok()?;
+        let is_list = matches!(name.as_str(), "x-forwarded-for" | "forwarded");
+        (!is_list && !name.as_str().contains('_')).then_some(name)
     }
 }
 
@@ -600,6 +663,39 @@ mod tests {
             ("1.5MB", None),
             ("-1KB", None),
             ("1é", None),
+        ]);
+    }
+
+    #[test]
+    fn what_protects_has_limits_and_names() {
+        let fixed = |count| NonZeroUsize::new(count).map(Concurrency::Fixed);
+        table::<AtOnce>(&[
+            ("0", Some(None)),
+            ("16", Some(fixed(16))),
+            ("auto", Some(Some(Concurrency::Reported))),
+            ("AUTO", Some(Some(Concurrency::Reported))),
+            ("-1", None),
+            ("automatic", None),
+            ("", None),
+        ]);
+        table::<Rate>(&[
+            ("0", Some(None)),
+            ("10", Some(NonZeroU32::new(10))),
+            ("1000000000", Some(NonZeroU32::new(1_000_000_000))),
+            ("1000000001", None),
+            ("10/s", None),
+            ("", None),
+        ]);
+        table::<AddressField>(&[
+            (
+                "CF-Connecting-IP",
+                Some(HeaderName::from_static("cf-connecting-ip")),
+            ),
+            ("X-Forwarded-For", None),
+            ("forwarded", None),
+            ("X_Real_IP", None),
+            ("a b", None),
+            ("", None),
         ]);
     }
 

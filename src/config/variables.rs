@@ -4,9 +4,10 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    AccelMapping, Address, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains,
-    FilePath, Format, Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Page, Paths, Remap,
-    Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath,
+    AccelMapping, Address, AddressField, Amount, AtOnce, Bytes, Codings, ConnectPort, Count,
+    Directory, Domains, FilePath, Format, Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes,
+    Nets, Page, Paths, Rate, Remap, Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text,
+    TlsVersion, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
@@ -139,6 +140,8 @@ const UPSTREAM: &[Row] = &[
     prefixed::<Limit>("UPSTREAM_CONNECT_TIMEOUT", "5", "seconds to connect (0: no limit)"),
     prefixed::<Limit>("UPSTREAM_RESPONSE_TIMEOUT", "0", "seconds to the first byte; 504 (0: no limit)"),
     prefixed::<Seconds>("UPSTREAM_IDLE_TIMEOUT", "4", "seconds an idle connection is kept"),
+    prefixed::<AtOnce>("MAX_UPSTREAM_REQUESTS", "0", "requests at the app at once; auto: its threads (0: all)"),
+    prefixed::<Limit>("UPSTREAM_QUEUE_TIMEOUT", "30", "seconds to wait for that; 503 (0: no limit)"),
 ];
 
 #[rustfmt::skip]
@@ -164,6 +167,11 @@ const CONTENT: &[Row] = &[
 #[rustfmt::skip]
 const PROTECTION: &[Row] = &[
     prefixed::<Count>("MAX_CONNECTIONS", "0", "client connections at once (0: no limit)"),
+    prefixed::<Rate>("RATE_LIMIT", "", "requests per second from each client; 429"),
+    prefixed::<Rate>("RATE_LIMIT_BURST", "", "so many at once after a pause (not set: RATE_LIMIT)"),
+    prefixed::<Nets>("TRUSTED_PROXIES", "", "who may say who the client is: 10.0.0.0/8, a comma list"),
+    prefixed::<AddressField>("CLIENT_IP_HEADER", "", "where they say it, instead of X-Forwarded-For"),
+    prefixed::<Switch>("PROXY_PROTOCOL", "0", "every connection begins with a PROXY header"),
 ];
 
 #[rustfmt::skip]
@@ -181,13 +189,6 @@ pub(super) const FORWARD_HEADERS: &str = "FORWARD_HEADERS";
 
 /// The ACME directory of Let's Encrypt.
 const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
-
-/// Names that are ours, but not supported by this version.
-#[rustfmt::skip]
-pub(super) const LATER: &[&str] = &[
-    "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST", "TRUSTED_PROXIES",
-    "CLIENT_IP_HEADER", "PROXY_PROTOCOL",
-];
 
 /// A variable that is read with and without the prefix.
 const fn bare<K: Kind>(name: &'static str, default: &'static str, help: &'static str) -> Row {
@@ -217,11 +218,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_name_stands_once_and_for_one_version() {
-        let names: Vec<_> = rows()
-            .map(|row| row.name)
-            .chain(LATER.iter().copied())
-            .collect();
+    fn every_name_stands_once() {
+        let names: Vec<_> = rows().map(|row| row.name).collect();
         let unique: BTreeSet<_> = names.iter().collect();
         assert_eq!(unique.len(), names.len());
     }

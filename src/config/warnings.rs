@@ -2,7 +2,7 @@
 
 use super::{
     given::Vars,
-    variables::{LATER, PREFIX, rows},
+    variables::{PREFIX, rows},
 };
 
 /// A name is taken for a slip of another when no more edits than this lie between them.
@@ -20,9 +20,6 @@ fn warning(name: &str) -> Option<String> {
     if rows().any(|row| row.name == ours) {
         return None;
     }
-    if LATER.contains(&ours) {
-        return Some(format!("{name} is not supported by this version yet"));
-    }
     let guess = nearest(ours).map(|guess| format!("; did you mean {PREFIX}{guess}?"));
     // Whoever chose this name may have put anything into it.
     let name = name.escape_debug();
@@ -35,7 +32,7 @@ fn warning(name: &str) -> Option<String> {
 /// The known name that was most likely meant.
 fn nearest(name: &str) -> Option<&'static str> {
     let name = name.to_uppercase();
-    let known = rows().map(|row| row.name).chain(LATER.iter().copied());
+    let known = rows().map(|row| row.name);
     // The length alone tells most apart, and bounds the work for a name of any length.
     let near = known.filter(|known| known.len().abs_diff(name.len()) <= SLIP);
     let (edits, guess) = near.map(|known| (distance(known, &name), known)).min()?;
@@ -113,17 +110,6 @@ mod tests {
                 [format!("{name} is not a variable of ours")]
             );
         }
-    }
-
-    #[test]
-    fn says_what_this_version_cannot_do() {
-        assert_eq!(
-            warnings(&["THRUSTER_PROXY_PROTOCOL", "THRUSTER_RATE_LIMIT"]),
-            [
-                "THRUSTER_PROXY_PROTOCOL is not supported by this version yet",
-                "THRUSTER_RATE_LIMIT is not supported by this version yet",
-            ]
-        );
     }
 
     #[test]

@@ -110,6 +110,13 @@ impl Body {
         Self::of(Source::App(body))
     }
 
+    /// Drops `kept` once the app has sent all of this body, or nobody wants more of it: at once, if it has.
+    pub fn keep_to_the_apps_end(&mut self, kept: impl std::fmt::Debug + 'static) {
+        if let Source::App(body) = &mut self.source {
+            body.keep_to_its_end(Box::new(kept));
+        }
+    }
+
     /// A file, or parts of it.
     pub fn file(pieces: Pieces) -> Self {
         match pieces.left() {

@@ -1,5 +1,7 @@
 //! Why an answer of our own is what it is: one word for the access log.
 
+use super::ClosedBy;
+
 /// What made us answer, or give up, instead of the app.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
@@ -11,6 +13,8 @@ pub enum Cause {
     BodyTimeout,
     /// The client's connection ended before its answer did.
     ClientGone,
+    /// The client has asked more often than `RATE_LIMIT` allows.
+    RateLimited,
     /// The app has not opened its port yet.
     Booting,
     /// Too many requests wait for the app to boot.
@@ -19,6 +23,10 @@ pub enum Cause {
     Paused,
     /// The service is closed to its users on purpose.
     Maintenance,
+    /// Too many requests wait for a place at the app.
+    QueueFull,
+    /// There was no place at the app for `UPSTREAM_QUEUE_TIMEOUT`.
+    QueueTimeout,
     /// A stop has begun and the app can no longer be reached.
     Draining,
     /// `HTTP_HEALTH_PATH` while a stop is on its way.
@@ -41,6 +49,14 @@ pub enum Cause {
     FileFailed,
     /// The client wanted only what is in the cache.
     NotCached,
+    /// The client wanted it only if something held that does not.
+    PreconditionFailed,
+    /// The client wanted a range that there is not.
+    RangeNotSatisfiable,
+    /// The client took no byte for `HTTP_WRITE_TIMEOUT`.
+    WriteTimeout,
+    /// We could not wait any longer: the app is gone, or the connection was not one to be gone on with.
+    Cut,
 }
 
 impl Cause {
@@ -50,10 +66,13 @@ impl Cause {
         Self::BodyTooLarge,
         Self::BodyTimeout,
         Self::ClientGone,
+        Self::RateLimited,
         Self::Booting,
         Self::HoldFull,
         Self::Paused,
         Self::Maintenance,
+        Self::QueueFull,
+        Self::QueueTimeout,
         Self::Draining,
         Self::HealthDraining,
         Self::UpstreamRefused,
@@ -65,6 +84,10 @@ impl Cause {
         Self::FileRefused,
         Self::FileFailed,
         Self::NotCached,
+        Self::PreconditionFailed,
+        Self::RangeNotSatisfiable,
+        Self::WriteTimeout,
+        Self::Cut,
     ];
 
     /// Whether it is that there is no app to answer: what is stored may be used in its place.
@@ -73,6 +96,8 @@ impl Cause {
             Self::Booting
             | Self::HoldFull
             | Self::Paused
+            | Self::QueueFull
+            | Self::QueueTimeout
             | Self::Draining
             | Self::UpstreamRefused
             | Self::UpstreamTimeout
@@ -84,11 +109,16 @@ impl Cause {
             | Self::BodyTimeout
             | Self::ClientGone
             | Self::Maintenance
+            | Self::RateLimited
             | Self::HealthDraining
             | Self::FileMissing
             | Self::FileRefused
             | Self::FileFailed
-            | Self::NotCached => false,
+            | Self::NotCached
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable
+            | Self::WriteTimeout
+            | Self::Cut => false,
         }
     }
 
@@ -99,10 +129,13 @@ impl Cause {
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTimeout => "body_timeout",
             Self::ClientGone => "client_gone",
+            Self::RateLimited => "rate_limited",
             Self::Booting => "booting",
             Self::HoldFull => "hold_full",
             Self::Paused => "paused",
             Self::Maintenance => "maintenance",
+            Self::QueueFull => "queue_full",
+            Self::QueueTimeout => "queue_timeout",
             Self::Draining => "draining",
             Self::HealthDraining => "health_draining",
             Self::UpstreamRefused => "upstream_refused",
@@ -114,6 +147,42 @@ impl Cause {
             Self::FileRefused => "file_refused",
             Self::FileFailed => "file_failed",
             Self::NotCached => "not_cached",
+            Self::PreconditionFailed => "precondition_failed",
+            Self::RangeNotSatisfiable => "range_not_satisfiable",
+            Self::WriteTimeout => "write_timeout",
+            Self::Cut => "cut",
+        }
+    }
+
+    /// Who ended the exchange by that, if it was ended before its end.
+    pub fn closed_by(self) -> Option<ClosedBy> {
+        match self {
+            Self::ClientGone => Some(ClosedBy::Client),
+            Self::UpstreamRefused | Self::UpstreamClosed | Self::UpstreamGone => {
+                Some(ClosedBy::App)
+            }
+            Self::BodyTimeout
+            | Self::UpstreamTimeout
+            | Self::UpstreamBadResponse
+            | Self::WriteTimeout
+            | Self::Cut => Some(ClosedBy::Thrust),
+            Self::BadRequest
+            | Self::BodyTooLarge
+            | Self::RateLimited
+            | Self::Booting
+            | Self::HoldFull
+            | Self::Paused
+            | Self::Maintenance
+            | Self::QueueFull
+            | Self::QueueTimeout
+            | Self::Draining
+            | Self::HealthDraining
+            | Self::FileMissing
+            | Self::FileRefused
+            | Self::FileFailed
+            | Self::NotCached
+            | Self::PreconditionFailed
+            | Self::RangeNotSatisfiable => None,
         }
     }
 }
@@ -128,6 +197,6 @@ mod tests {
             assert_eq!(*cause as usize, place, "{}", cause.as_str());
         }
         // The last one that there is.
-        assert_eq!(Cause::ALL.last(), Some(&Cause::NotCached));
+        assert_eq!(Cause::ALL.last(), Some(&Cause::Cut));
     }
 }

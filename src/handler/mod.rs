@@ -5,6 +5,7 @@
 
 mod body;
 mod cause;
+mod closed_by;
 mod encoded;
 mod incoming;
 mod request;
@@ -13,6 +14,7 @@ use std::future::Future;
 
 pub use body::{Body, BodyError, End, Ended, Recoded, Tee};
 pub use cause::Cause;
+pub use closed_by::ClosedBy;
 pub use encoded::DIGESTS;
 pub use incoming::{Incoming, StreamBody};
 pub use request::{

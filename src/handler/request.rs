@@ -1,7 +1,7 @@
 //! A request on its way to the app, its body, and the way back to its client's connection.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -16,7 +16,10 @@ use tokio::{
     sync::oneshot,
 };
 
-use super::incoming::{Broken, Incoming};
+use super::{
+    Cause,
+    incoming::{Broken, Incoming},
+};
 
 /// A request, from the moment its head is whole.
 #[derive(Debug)]
@@ -59,8 +62,10 @@ impl RequestId {
 /// The client's side of a request.
 #[derive(Clone)]
 pub struct Client {
-    /// The peer of the connection.
+    /// The peer of the connection, or for whom it speaks by the PROXY protocol.
     pub address: SocketAddr,
+    /// Who the client is: the peer, or whom a proxy that is trusted names.
+    pub ip: IpAddr,
     /// When the first byte of the head arrived.
     pub arrived: Instant,
     /// Whether the connection is encrypted.
@@ -71,10 +76,38 @@ pub struct Client {
     pub connection: Rc<dyn Downstream>,
 }
 
+impl Client {
+    /// Whether we know the client by the word of a proxy that is trusted.
+    pub fn is_vouched_for(&self) -> bool {
+        self.ip != self.address.ip()
+    }
+
+    /// The client, as a log has it.
+    pub fn shown(&self) -> String {
+        match self.is_vouched_for() {
+            true => self.ip.to_string(),
+            false => self.address.to_string(),
+        }
+    }
+
+    /// The client of a request of our own, in the name of `address`: no connection waits for the answer.
+    pub fn nobody(address: SocketAddr) -> Self {
+        Self {
+            address,
+            ip: address.ip(),
+            arrived: Instant::now(),
+            secure: false,
+            knows_interim: false,
+            connection: Rc::new(Nobody),
+        }
+    }
+}
+
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Client")
             .field("address", &self.address)
+            .field("ip", &self.ip)
             .field("secure", &self.secure)
             .finish_non_exhaustive()
     }
@@ -86,6 +119,10 @@ pub trait Downstream {
     fn interim(&self, status: http::StatusCode, headers: &HeaderMap);
     /// Whether the client has closed its half of the connection.
     fn gone(&self) -> bool;
+    /// Why we have given the connection up, if it was us.
+    fn given_up(&self) -> Option<Cause> {
+        None
+    }
     /// Whether files may be left to sendfile(2): what stands in for them is known here.
     fn sends_files(&self) -> bool {
         false
@@ -98,6 +135,28 @@ pub trait Downstream {
     fn body_whole(&self);
     /// Whether the client made no progress with its body for `HTTP_READ_TIMEOUT`.
     fn body_timed_out(&self) -> bool;
+}
+
+impl std::fmt::Debug for dyn Downstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Downstream").finish_non_exhaustive()
+    }
+}
+
+/// The connection of nobody.
+struct Nobody;
+
+impl Downstream for Nobody {
+    fn interim(&self, _: http::StatusCode, _: &HeaderMap) {}
+    fn gone(&self) -> bool {
+        false
+    }
+    fn body_waits(&self) {}
+    fn body_arrived(&self) {}
+    fn body_whole(&self) {}
+    fn body_timed_out(&self) -> bool {
+        false
+    }
 }
 
 /// Why a request's body cannot be read any further.

@@ -1,6 +1,7 @@
 //! The body of the app's answer, read as the client takes it, while the rest of the request is still being sent.
 
 use std::{
+    fmt::Debug,
     rc::Rc,
     task::{Context, Poll, ready},
 };
@@ -42,6 +43,8 @@ pub struct ResponseBody<B> {
     watch: Watch,
     /// Whether it ends by itself when the stop signal is relayed.
     endless: bool,
+    /// What is dropped once the app has no more to do with it.
+    kept: Option<Box<dyn Debug>>,
 }
 
 impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
@@ -59,6 +62,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
             home,
             watch,
             endless: false,
+            kept: None,
         }
     }
 
@@ -69,6 +73,11 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
         if let Some(connection) = &mut self.connection {
             connection.lap = None;
         }
+    }
+
+    /// Drops `kept` once the answer is whole or has failed.
+    pub fn keep_to_its_end(&mut self, kept: Box<dyn Debug>) {
+        self.kept = Some(kept);
     }
 
     /// How many bytes are left, where that is known.
@@ -105,6 +114,7 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
                 Poll::Ready(None)
             }
             Err(error) => {
+                self.kept = None;
                 self.connection = None;
                 Poll::Ready(Some(Err(error)))
             }
@@ -167,5 +177,6 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
             connection.reused = true;
             home.take_back(connection);
         }
+        self.kept = None;
     }
 }

@@ -14,7 +14,9 @@ use tokio::task::spawn_local;
 
 use super::AccessLogSettings;
 use crate::{
-    handler::{BodyError, Cause, End, Ended, Handler, Refusal, Request, Response},
+    handler::{
+        BodyError, Cause, ClosedBy, Downstream, End, Ended, Handler, Refusal, Request, Response,
+    },
     http1::BodyError as Error,
     journal::{Line, Shape, Stdout, Timestamp, escape},
 };
@@ -30,6 +32,9 @@ const SPARE: usize = 256;
 
 /// The status of a request whose client did not wait; nginx's word for it.
 const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The status of a request that we gave up before there was any.
+const NO_ANSWER: u16 = 0;
 
 /// `LOG_FORMAT`: how a request is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,11 +65,18 @@ pub(super) struct AccessLog<H> {
     next: H,
 }
 
+impl AccessLogSettings {
+    /// Whether there is to be a line about `request`.
+    pub(super) fn wants(&self, request: &Request) -> bool {
+        let path = request.head.uri.path();
+        !self.skip.iter().any(|skipped| skipped == path)
+    }
+}
+
 /// The lines of one core on their way to stdout.
 #[derive(Debug)]
 struct Journal {
-    format: LogFormat,
-    skip: Vec<String>,
+    settings: AccessLogSettings,
     stdout: Stdout,
     lines: RefCell<Vec<u8>>,
     timestamp: RefCell<Timestamp>,
@@ -92,6 +104,9 @@ struct Entry {
     content_type: Option<HeaderValue>,
     cache: Option<HeaderValue>,
     cause: Option<Cause>,
+    closed_by: Option<ClosedBy>,
+    /// The client's, which knows whether it was us who gave it up.
+    connection: Option<Rc<dyn Downstream>>,
     /// Whether it asked for a head alone: the body of its answer is not taken, and that is no loss.
     to_head: bool,
 }
@@ -114,7 +129,7 @@ impl<H> AccessLog<H> {
 impl<H: Handler> Handler for AccessLog<H> {
     async fn handle(&self, request: Box<Request>) -> Response {
         let journal = self.journal.as_ref();
-        let Some(journal) = journal.filter(|journal| journal.wants(&request)) else {
+        let Some(journal) = journal.filter(|journal| journal.settings.wants(&request)) else {
             return self.next.handle(request).await;
         };
         let mut entry = journal.begin(&request, self.forward_headers);
@@ -128,8 +143,7 @@ impl<H: Handler> Handler for AccessLog<H> {
 impl Journal {
     fn new(settings: &AccessLogSettings, stdout: Stdout) -> Rc<Self> {
         Rc::new(Self {
-            format: settings.format,
-            skip: settings.skip.clone(),
+            settings: settings.clone(),
             stdout,
             lines: RefCell::default(),
             timestamp: RefCell::default(),
@@ -138,20 +152,16 @@ impl Journal {
         })
     }
 
-    fn wants(&self, request: &Request) -> bool {
-        let path = request.head.uri.path();
-        !self.skip.iter().any(|skipped| skipped == path)
-    }
-
     fn begin(self: &Rc<Self>, request: &Request, forward_headers: bool) -> Box<Entry> {
         let spare = self.spare.borrow_mut().pop();
         let mut entry = spare.unwrap_or_else(|| Box::new(Entry::new()));
         entry.journal = Some(self.clone());
         entry.begin(request);
-        match self.format {
+        let format = self.settings.format;
+        match format {
             LogFormat::Combined => entry.asked_as_apache(request, forward_headers),
             LogFormat::Json | LogFormat::Logfmt => {
-                entry.asked(request, forward_headers, self.format.shape());
+                entry.asked(request, forward_headers, format.shape());
             }
         }
         entry
@@ -161,10 +171,11 @@ impl Journal {
         let mut lines = self.lines.borrow_mut();
         let mut timestamp = self.timestamp.borrow_mut();
         let time = timestamp.of(SystemTime::now());
-        match self.format {
+        let format = self.settings.format;
+        match format {
             LogFormat::Json | LogFormat::Logfmt => {
                 let took = now.saturating_duration_since(entry.began);
-                entry.write(&mut lines, self.format.shape(), time, sent, took);
+                entry.write(&mut lines, format.shape(), time, sent, took);
             }
             LogFormat::Combined => entry.write_as_apache(&mut lines, &timestamp.common(), sent),
         }
@@ -209,6 +220,8 @@ impl Entry {
             content_type: None,
             cache: None,
             cause: None,
+            closed_by: None,
+            connection: None,
             to_head: false,
         }
     }
@@ -216,6 +229,7 @@ impl Entry {
     fn begin(&mut self, request: &Request) {
         self.began = request.client.arrived;
         self.client_gone();
+        self.connection = Some(request.client.connection.clone());
         self.asked.clear();
         self.host_ends = 0;
         self.to_head = request.head.method == Method::HEAD;
@@ -235,11 +249,13 @@ impl Entry {
             None => line.integer("req_content_length", 0),
         }
         line.text("req_content_type", field(header::CONTENT_TYPE));
+        let client = &request.client;
         match field(super::headers::X_FORWARDED_FOR) {
+            _ if client.is_vouched_for() => line.quoted("remote_addr", client.ip),
             forwarded if forward_headers && !forwarded.is_empty() => {
                 line.text("remote_addr", forwarded);
             }
-            _ => line.quoted("remote_addr", request.client.address),
+            _ => line.quoted("remote_addr", client.address),
         }
         line.text("user_agent", field(header::USER_AGENT));
         line.text("query", head.uri.query().unwrap_or("").as_bytes());
@@ -249,10 +265,10 @@ impl Entry {
 
     /// `HOST - - `, where the time goes then, `"METHOD TARGET PROTO"`, and behind the status `"REFERER" "USER AGENT"`.
     fn asked_as_apache(&mut self, request: &Request, forward_headers: bool) {
-        let head = &request.head;
+        let (head, client) = (&request.head, &request.client);
         let field = |name| field(&head.headers, name);
         match field(super::headers::X_FORWARDED_FOR) {
-            forwarded if forward_headers && !forwarded.is_empty() => {
+            forwarded if forward_headers && !forwarded.is_empty() && !client.is_vouched_for() => {
                 // Who came first; the others are proxies.
                 let first = forwarded.split(|byte| *byte == b',').next();
                 let first = first.unwrap_or_default().trim_ascii();
@@ -261,7 +277,7 @@ impl Entry {
             }
             _ => self
                 .asked
-                .extend_from_slice(request.client.address.ip().to_string().as_bytes()),
+                .extend_from_slice(client.ip.to_string().as_bytes()),
         }
         self.host_ends = self.asked.len();
         self.asked.extend_from_slice(b"\"");
@@ -293,7 +309,7 @@ impl Entry {
             0 => "-".to_owned(),
             sent => sent.to_string(),
         };
-        let answer = format!(" {} {sent}", self.status);
+        let answer = format!(" {:03} {sent}", self.status);
         for part in [
             host,
             b" - - [",
@@ -313,6 +329,7 @@ impl Entry {
         self.content_type = response.headers().get(header::CONTENT_TYPE).cloned();
         self.cache = response.headers().get("x-cache").cloned();
         self.cause = response.extensions().get::<Cause>().copied();
+        self.closed_by = self.cause.and_then(Cause::closed_by);
         if self.cause == Some(Cause::ClientGone) {
             self.client_gone();
         }
@@ -322,6 +339,21 @@ impl Entry {
     fn client_gone(&mut self) {
         self.status = CLIENT_CLOSED_REQUEST;
         self.cause = Some(Cause::ClientGone);
+        self.closed_by = Some(ClosedBy::Client);
+    }
+
+    /// The response was not taken to its end: by the client, unless it was us who gave it up.
+    fn broken_off(&mut self) {
+        let given_up = self.connection.as_ref().and_then(|it| it.given_up());
+        match given_up {
+            None => self.client_gone(),
+            Some(cause) => self.ended_by(cause, ClosedBy::Thrust),
+        }
+    }
+
+    fn ended_by(&mut self, cause: Cause, who: ClosedBy) {
+        self.cause = Some(cause);
+        self.closed_by = Some(who);
     }
 
     fn write(&self, lines: &mut Vec<u8>, shape: Shape, time: &[u8], sent: u64, took: Duration) {
@@ -336,6 +368,8 @@ impl Entry {
         line.text("resp_content_type", text(&self.content_type).as_bytes());
         line.text("cache", text(&self.cache).as_bytes());
         line.text("cause", self.cause.map_or("", Cause::as_str).as_bytes());
+        let closed_by = self.closed_by.map_or("", ClosedBy::as_str);
+        line.text("closed_by", closed_by.as_bytes());
         line.end();
     }
 }
@@ -345,10 +379,13 @@ impl Ended for Entry {
         match end {
             End::Whole => {}
             End::Dropped if self.to_head => {}
-            End::Dropped | End::Failed(BodyError::App(Error::Request(Refusal::Gone))) => {
-                self.client_gone();
+            End::Dropped => self.broken_off(),
+            End::Failed(BodyError::App(Error::Request(Refusal::Gone))) => self.client_gone(),
+            End::Failed(error) => {
+                let cause = cause(error);
+                // What was begun and not ended was ended by somebody.
+                self.ended_by(cause, cause.closed_by().unwrap_or(ClosedBy::Thrust));
             }
-            End::Failed(error) => self.cause = Some(cause(error)),
         }
         let Some(journal) = self.journal.take() else {
             return;
@@ -358,15 +395,21 @@ impl Ended for Entry {
         if spare.len() < SPARE {
             self.content_type = None;
             self.cache = None;
+            self.connection = None;
             spare.push(self);
         }
     }
 }
 
 impl Drop for Entry {
-    /// The client left before there was an answer.
+    /// There was no answer, and now nobody waits for one.
     fn drop(&mut self) {
         if let Some(journal) = self.journal.take() {
+            let given_up = self.connection.as_ref().and_then(|it| it.given_up());
+            if let Some(cause) = given_up {
+                self.status = NO_ANSWER;
+                self.ended_by(cause, ClosedBy::Thrust);
+            }
             journal.write(self, 0, Instant::now());
         }
     }

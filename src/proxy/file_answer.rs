@@ -12,7 +12,7 @@ use crate::{
         range::{self, Ranges},
     },
     files::{OpenFile, Pieces},
-    handler::{Body, Response},
+    handler::{Body, Cause, Response},
 };
 
 /// What is wanted of a file.
@@ -179,6 +179,12 @@ fn nothing(mut head: Parts, status: StatusCode, file: &OpenFile) -> Response {
         head.headers
             .insert(header::CONTENT_LENGTH, HeaderValue::from_static("0"));
     }
+    let cause = match status {
+        StatusCode::RANGE_NOT_SATISFIABLE => Some(Cause::RangeNotSatisfiable),
+        StatusCode::PRECONDITION_FAILED => Some(Cause::PreconditionFailed),
+        _ => None,
+    };
+    cause.map(|cause| head.extensions.insert(cause));
     Box::new(http::Response::from_parts(head, Body::empty()))
 }
 

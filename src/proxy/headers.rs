@@ -263,7 +263,8 @@ fn is_connection_option(option: &[u8]) -> bool {
 }
 
 /// Thruster's rules. Kept (`FORWARD_HEADERS`): the peer is appended to the client's X-Forwarded-For, its -Host and -Proto
-/// stay unless empty. Not kept: all three are ours. `Forwarded` never goes on, we could not keep it true.
+/// stay unless empty; what nobody may be believed is gone by now (see [`trust`](super::trust)). Not kept: all three are
+/// ours, and the client is the one that we know of. `Forwarded` never goes on, we could not keep it true.
 fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
     let headers = &request.head.headers;
     out.extend_from_slice(b"x-forwarded-for: ");
@@ -272,8 +273,10 @@ fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
             out.extend_from_slice(value.as_bytes());
             out.extend_from_slice(b", ");
         }
+        address(out, request.client.address.ip());
+    } else {
+        address(out, request.client.ip);
     }
-    address(out, request.client.address.ip());
     out.extend_from_slice(b"\r\n");
     let kept = |name| {
         let value = keep.then(|| headers.get(name)).flatten();
@@ -380,42 +383,19 @@ pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use std::{net::SocketAddr, rc::Rc, time::Instant};
+    use std::net::SocketAddr;
 
-    use http::StatusCode;
     use proptest::prelude::*;
 
     use super::*;
-    use crate::handler::{Client, Downstream, RequestBody, RequestId, Upgrade};
-
-    /// A connection of which nothing is asked.
-    struct Nobody;
-
-    impl Downstream for Nobody {
-        fn interim(&self, _: StatusCode, _: &HeaderMap) {}
-        fn gone(&self) -> bool {
-            false
-        }
-        fn body_waits(&self) {}
-        fn body_arrived(&self) {}
-        fn body_whole(&self) {}
-        fn body_timed_out(&self) -> bool {
-            false
-        }
-    }
+    use crate::handler::{Client, RequestBody, RequestId, Upgrade};
 
     fn request(head: http::Request<()>) -> Request {
         let (_, upgrade) = Upgrade::pair();
         Request {
             head: head.into_parts().0,
             body: RequestBody::empty(),
-            client: Client {
-                address: SocketAddr::from(([127, 0, 0, 1], 1234)),
-                arrived: Instant::now(),
-                secure: false,
-                knows_interim: true,
-                connection: Rc::new(Nobody),
-            },
+            client: Client::nobody(SocketAddr::from(([127, 0, 0, 1], 1234))),
             upgrade: Some(upgrade),
             id: RequestId::Made(*b"00000000-0000-4000-8000-000000000000"),
         }

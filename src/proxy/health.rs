@@ -1,7 +1,7 @@
 //! HTTP_HEALTH_PATH on the front: the app's own answer while we serve, 503 once a stop has begun, so that a load balancer
 //! that probes it takes us out in time.
 
-use http::{Method, StatusCode};
+use http::{Method, StatusCode, request::Parts};
 
 use super::bad_gateway::retry_after;
 use crate::{
@@ -25,13 +25,12 @@ impl<H> Health<H> {
     fn answers(&self, request: &Request) -> bool {
         self.path.is_some()
             && self.watch.leaving()
-            && asks_for_health(self.path.as_deref(), request)
+            && is_health_check(&request.head, self.path.as_deref())
     }
 }
 
-/// Whether it is a GET or HEAD of exactly this path.
-pub(super) fn asks_for_health(path: Option<&str>, request: &Request) -> bool {
-    let head = &request.head;
+/// Whether it is a GET or HEAD of exactly this path, which is the health check's.
+pub(super) fn is_health_check(head: &Parts, path: Option<&str>) -> bool {
     path.is_some_and(|path| {
         matches!(head.method, Method::GET | Method::HEAD) && head.uri.path() == path
     })

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use http::{HeaderValue, StatusCode, header};
 
-use super::{App, health::asks_for_health, hold::prefers_html, page::Page};
+use super::{App, health::is_health_check, hold::prefers_html, page::Page};
 use crate::handler::{Body, Cause, Handler, Request, Response, answer};
 
 const TEXT: &str = "Down for maintenance. Try again later.\n";
@@ -58,7 +58,7 @@ impl<H: Handler> Handler for Maintenance<H> {
     async fn handle(&self, request: Box<Request>) -> Response {
         match self.app.maintenance() {
             // Whoever asks for our health is to go on sending us requests.
-            Some(seconds) if !asks_for_health(self.health_path.as_deref(), &request) => {
+            Some(seconds) if !is_health_check(&request.head, self.health_path.as_deref()) => {
                 self.answer(&request, seconds)
             }
             _ => self.next.handle(request).await,

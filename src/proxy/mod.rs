@@ -3,8 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! measure -> request id -> access log -> refuse -> health -> maintenance -> body limit -> compression -> public files ->
-//! sendfile -> caching -> hold -> reverse proxy -> the app
+//! measure -> request id -> trust -> access log -> refuse -> rate limit -> health -> maintenance -> body limit ->
+//! compression -> public files -> sendfile -> caching -> hold -> queue -> reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -21,26 +21,37 @@ mod headers;
 mod health;
 mod hold;
 mod kept;
+mod limits;
 mod maintenance;
 mod measure;
 mod page;
 mod pause;
 mod percent;
+mod places;
 mod pool;
 mod probe;
 mod public_files;
+mod queue;
+mod rate_limit;
 mod refuse;
 mod request_id;
 mod reverse_proxy;
 mod sendfile;
+mod trust;
 mod tunnel;
+mod tunnel_log;
 
 use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 pub use access_log::LogFormat;
 pub use app::{App, AppState};
+pub use limits::Limits;
 pub use pause::Pause;
+pub use places::Concurrency;
 pub use probe::Probe;
+pub use queue::QueueSettings;
+pub use rate_limit::RateLimitSettings;
+pub use trust::TrustSettings;
 
 use self::{
     access_log::AccessLog,
@@ -51,10 +62,12 @@ use self::{
     maintenance::Maintenance,
     measure::Measure,
     public_files::PublicFiles,
+    rate_limit::RateLimit,
     refuse::Refuse,
     request_id::RequestIds,
     reverse_proxy::ReverseProxy,
     sendfile::Sendfile,
+    trust::Trust,
 };
 use crate::{
     cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout,
@@ -90,6 +103,12 @@ pub struct Settings {
     pub response_timeout: Option<Duration>,
     /// `UPSTREAM_IDLE_TIMEOUT`; zero keeps no connection.
     pub idle_timeout: Duration,
+    /// Whom to believe about the client; none is as `forward_headers` says.
+    pub trust: Option<TrustSettings>,
+    /// `RATE_LIMIT`, or none.
+    pub rate_limit: Option<RateLimitSettings>,
+    /// `MAX_UPSTREAM_REQUESTS`, or none.
+    pub queue: Option<QueueSettings>,
 }
 
 /// How requests are logged.
@@ -133,12 +152,20 @@ pub fn stack(
     app: App,
     cache: &Cache,
     stdout: Stdout,
+    limits: &Limits,
     watch: Watch,
     recorder: Recorder,
 ) -> impl Handler + use<> {
     let compression = settings.compression.as_ref();
     let compression = compression.map(|settings| Policy::new(settings, recorder.clone()));
-    let path = ReverseProxy::new(settings, app.clone(), watch.clone(), recorder.clone());
+    let queue = limits.queue.clone();
+    let path = ReverseProxy::new(
+        settings,
+        app.clone(),
+        queue,
+        watch.clone(),
+        recorder.clone(),
+    );
     let path = Caching::new(
         cache.clone(),
         app.clone(),
@@ -153,12 +180,14 @@ pub fn stack(
     let health_path = settings.health_path.clone();
     let path = Maintenance::new(app, settings.maintenance_page.clone(), health_path, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
+    let path = RateLimit::new(limits.rates.clone(), settings.health_path.clone(), path);
     let path = Refuse::new(path);
     let path = AccessLog::new(
         settings.access_log.as_ref().map(|log| (log, stdout)),
         settings.forward_headers,
         path,
     );
+    let path = Trust::new(settings.trust.clone(), path);
     let path = RequestIds::new(path);
     Measure::new(recorder, cache.settings().size > 0, path)
 }

@@ -11,14 +11,16 @@ use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
 
 use super::{
-    App, Settings, accel,
+    AccessLogSettings, App, Settings, accel,
     bad_gateway::{BadGateway, closing, retry_after},
     body_limit::too_large,
     headers::{self, Written},
-    health::asks_for_health,
+    health::is_health_check,
     hold::hold,
     pool::Pool,
+    queue::Queue,
     tunnel,
+    tunnel_log::TunnelLog,
 };
 use crate::{
     drain::Watch,
@@ -39,8 +41,11 @@ pub(super) struct ReverseProxy {
     app: App,
     pool: Rc<Pool>,
     page: BadGateway,
+    /// Who waits for a place at the app; none without a limit.
+    queue: Option<Queue>,
     watch: Watch,
     forward_headers: bool,
+    access_log: Option<AccessLogSettings>,
     /// The fields that say how the app may name a file.
     offer: Vec<u8>,
     connect_timeout: Option<Duration>,
@@ -77,13 +82,21 @@ impl From<ExchangeError<Refusal>> for Failure {
 }
 
 impl ReverseProxy {
-    pub(super) fn new(settings: &Settings, app: App, watch: Watch, recorder: Recorder) -> Self {
+    pub(super) fn new(
+        settings: &Settings,
+        app: App,
+        queue: Option<Queue>,
+        watch: Watch,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             app,
             pool: Pool::new(settings.idle_timeout, watch.clone()),
             page: BadGateway::new(settings.bad_gateway_page.clone()),
+            queue,
             watch,
             forward_headers: settings.forward_headers,
+            access_log: settings.access_log.clone(),
             offer: match settings.files.x_sendfile {
                 true => accel::offer(&settings.files.accel),
                 false => Vec::new(),
@@ -97,10 +110,32 @@ impl ReverseProxy {
         }
     }
 
+    /// Asks once there is a place at the app, which is taken as long as the app has to do with the answer. A tunnel takes
+    /// none: its bytes are no work for one of the app's threads, and would keep it for as long as they like.
+    async fn answer_in_turn(&self, mut request: Box<Request>, queue: &Queue) -> Response {
+        let began = Instant::now();
+        let place = queue.place(&request, &self.watch).await;
+        self.recorder.queued(began.elapsed());
+        let place = match place {
+            Ok(place) => place,
+            Err(response) => return response,
+        };
+        let mut response = self.answer(&mut request).await;
+        response.body_mut().keep_to_the_apps_end(place);
+        response
+    }
+
+    async fn answer(&self, request: &mut Request) -> Response {
+        match self.ask(request).await {
+            Ok(response) => response,
+            Err(failure) => self.failed(&failure, &request.client),
+        }
+    }
+
     /// An answer if the request is not to wait for an app that boots or is paused, or has waited long enough.
     async fn hold(&self, request: &Request) -> Option<Response> {
         let began = Instant::now();
-        let is_health = asks_for_health(self.health_path.as_deref(), request);
+        let is_health = is_health_check(&request.head, self.health_path.as_deref());
         let response = hold(&self.app, &self.page, self.boot_hold, request, is_health).await;
         self.recorder.queued(began.elapsed());
         response
@@ -218,7 +253,7 @@ impl ReverseProxy {
             }
             Answer::Switched(head, connection) => {
                 let upgrade = request.upgrade.take().filter(|_| written.upgrades);
-                self.switch(head, connection, upgrade, &request.client)
+                self.switch(head, connection, upgrade, request)
             }
         }
     }
@@ -229,17 +264,18 @@ impl ReverseProxy {
         head: Head,
         app: Connection,
         upgrade: Option<Upgrade>,
-        client: &Client,
+        request: &Request,
     ) -> Response {
         let token = head.headers.get(header::UPGRADE).cloned();
         let (Some(upgrade), Some(token)) = (upgrade, token) else {
-            return self.failed(&Failure::BadResponse, client);
+            return self.failed(&Failure::BadResponse, &request.client);
         };
+        let log = TunnelLog::new(self.access_log.as_ref(), request);
         let mut response = response(head, Body::empty());
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
         headers.insert(header::UPGRADE, token);
-        spawn_local(tunnel::join(upgrade, app, self.watch.clone()));
+        spawn_local(tunnel::join(upgrade, app, self.watch.clone(), log));
         response
     }
 
@@ -308,9 +344,9 @@ impl Handler for ReverseProxy {
         {
             return response;
         }
-        match self.ask(&mut request).await {
-            Ok(response) => response,
-            Err(failure) => self.failed(&failure, &request.client),
+        match &self.queue {
+            Some(queue) => Box::pin(self.answer_in_turn(request, queue)).await,
+            None => self.answer(&mut request).await,
         }
     }
 }

@@ -7,9 +7,10 @@ use tokio::{
     try_join,
 };
 
+use super::tunnel_log::TunnelLog;
 use crate::{
     drain::{Stage, Watch},
-    handler::{Upgrade, Upgraded},
+    handler::{ClosedBy, Upgrade, Upgraded},
     http1::Connection,
 };
 
@@ -20,22 +21,25 @@ const PIECE: usize = 8 * 1024;
 const LINGER: Duration = Duration::from_secs(1);
 
 /// Joins the client's connection, once its 101 is out, and the app's. What each had sent ahead goes first.
-pub(super) async fn join(client: Upgrade, app: Connection, watch: Watch) {
+pub(super) async fn join(client: Upgrade, app: Connection, watch: Watch, log: TunnelLog) {
     let Some(client) = client.connection().await else {
-        return;
+        return log.closed_by(ClosedBy::Client);
     };
     let (mut from_client, mut to_client) = split(client);
     let (mut from_app, mut to_app) = split(app);
     // An app that is gone hears nothing any more, but its last words go on to the client: they say whether to come back.
     let up = async {
         tokio::select! {
-            ended = up(&mut from_client, &mut to_app) => ended,
+            ended = up(&mut from_client, &mut to_app, &log) => ended,
             () = watch.reached(Stage::Gone) => Ok(()),
         }
     };
     let ended = tokio::select! {
-        ended = async { try_join!(up, down(&mut from_app, &mut to_client)) } => ended.map(|_| ()),
-        () = watch.reached(Stage::Cut) => Ok(()),
+        ended = async { try_join!(up, down(&mut from_app, &mut to_client, &log)) } => ended.map(|_| ()),
+        () = watch.reached(Stage::Cut) => {
+            log.closed_by(ClosedBy::Thrust);
+            Ok(())
+        }
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "tunnel broken");
@@ -48,14 +52,21 @@ pub(super) async fn join(client: Upgrade, app: Connection, watch: Watch) {
 async fn up(
     client: &mut (impl AsyncRead + Unpin),
     app: &mut (impl AsyncWrite + Unpin),
+    log: &TunnelLog,
 ) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     loop {
-        let length = client.read(&mut piece).await?;
+        let read = client.read(&mut piece).await;
+        if !matches!(read, Ok(1..)) {
+            log.closed_by(ClosedBy::Client);
+        }
+        let length = read?;
         if length == 0 {
             break;
         }
+        log.client_sent(length);
         if app.write_all(&piece[..length]).await.is_err() {
+            log.closed_by(ClosedBy::App);
             return Ok(());
         }
     }
@@ -68,12 +79,16 @@ async fn up(
 async fn down(
     app: &mut (impl AsyncRead + Unpin),
     client: &mut (impl AsyncWrite + Unpin),
+    log: &TunnelLog,
 ) -> io::Result<()> {
     let mut piece = vec![0; PIECE];
     while let Ok(length @ 1..) = app.read(&mut piece).await {
-        client.write_all(&piece[..length]).await?;
+        log.app_sent(length);
+        let wrote = client.write_all(&piece[..length]).await;
+        wrote.inspect_err(|_| log.closed_by(ClosedBy::Client))?;
         client.flush().await?;
     }
+    log.closed_by(ClosedBy::App);
     client.shutdown().await
 }
 

@@ -31,19 +31,20 @@ use super::{
     face::Face,
     handshake::Handshake,
     http2::{self, PREFACE, Parting},
+    introduction::{Arriving, IntroductionError, PATIENCE, ProxyProtocol},
     io::Io,
     kind::is_event_stream,
     registry::Place,
     second::second,
-    state::{Due, State},
+    state::{Due, State, earliest},
     stream::Stream,
     tunnel::Tunnelled,
 };
 use crate::{
     drain::{Stage, Watch},
     handler::{
-        Body, BodyError, Client, Handler, Incoming, Request, RequestBody, RequestId, Response,
-        Upgrade, UpgradeSlot,
+        Body, BodyError, Cause, Client, Handler, Incoming, Request, RequestBody, RequestId,
+        Response, Upgrade, UpgradeSlot,
     },
     metrics, tls,
 };
@@ -95,6 +96,11 @@ impl<H: Handler + 'static> Connection<H> {
     pub(super) async fn serve(self, tcp: TcpStream, face: Face) {
         let mut clock = Clock::default();
         let mut stream = Stream::Plain(tcp);
+        if let (Stream::Plain(tcp), Some(protocol)) = (&stream, &self.core.proxy_protocol)
+            && let Err(leave) = Box::pin(self.introduce(tcp, protocol, &mut clock)).await
+        {
+            return self.close(stream, &leave);
+        }
         // Nothing is set up for who says nothing.
         if let Some(leave) = self.park(&mut stream, &mut clock).await {
             return self.close(stream, &leave);
@@ -113,6 +119,59 @@ impl<H: Handler + 'static> Connection<H> {
             }
             Begun::Over(stream, leave) => self.close(stream, &leave),
             Begun::Gone => self.state.closed(),
+        }
+    }
+
+    /// Hears for whom the peer speaks.
+    async fn introduce(
+        &self,
+        tcp: &TcpStream,
+        protocol: &ProxyProtocol,
+        clock: &mut Clock,
+    ) -> Result<(), Leave> {
+        let state = &self.state;
+        let from = protocol.from.as_ref();
+        if from.is_some_and(|from| !from.contain(state.peer().ip())) {
+            self.turn_away("peer_not_trusted");
+            return Err(Leave::LetGo);
+        }
+        let limit = state.timeouts.read.unwrap_or(PATIENCE).min(PATIENCE);
+        let deadline = state.accepted() + limit;
+        let mut header = Arriving::default();
+        let heard = poll_fn(|cx| {
+            state.remember(cx.waker());
+            loop {
+                if let Poll::Ready(heard) = header.poll(tcp, state, cx) {
+                    return Poll::Ready(Ok(heard));
+                }
+                if state.watch.leaving() && self.on_stage().is_some() {
+                    return Poll::Ready(Err(Leave::LetGo));
+                }
+                ready!(clock.poll(earliest(Some(deadline), state.young_until()), cx));
+                if deadline <= Instant::now() {
+                    return Poll::Ready(Err(Leave::LetGo));
+                }
+            }
+        });
+        match heard.await? {
+            Ok(introduction) => state.introduced(&introduction),
+            Err(error) => {
+                tracing::debug!(%error, remote_addr = %state.peer(), "nobody introduced");
+                match error {
+                    IntroductionError::NoHeader(_) => self.turn_away("no_proxy_header"),
+                    IntroductionError::Io(_) => state.broke(),
+                    IntroductionError::Ended => {}
+                }
+                return Err(Leave::LetGo);
+            }
+        }
+        Ok(())
+    }
+
+    /// Says why a connection is closed on which nothing may be asked.
+    fn turn_away(&self, cause: &'static str) {
+        if self.core.log_refused {
+            tracing::info!(remote_addr = %self.state.peer(), cause, "connection refused");
         }
     }
 
@@ -151,7 +210,7 @@ impl<H: Handler + 'static> Connection<H> {
 
     /// Ends a connection whose socket is still inside of a handshake: dropped with that, it would be reset.
     fn give_up(&self) -> Begun {
-        tracing::debug!(remote_addr = %self.state.peer, "handshake given up");
+        tracing::debug!(remote_addr = %self.state.peer(), "handshake given up");
         match second(self.state.socket).and_then(TcpStream::from_std) {
             Ok(tcp) => Begun::Over(Stream::Plain(tcp), Leave::LetGo),
             Err(_) => Begun::Gone,
@@ -170,7 +229,7 @@ impl<H: Handler + 'static> Connection<H> {
                 }
             }
             Err(error) => {
-                tracing::debug!(%error, remote_addr = %self.state.peer, "no handshake");
+                tracing::debug!(%error, remote_addr = %self.state.peer(), "no handshake");
                 let told = |tcp| Begun::Over(Stream::Plain(tcp), Leave::Done);
                 error.into_stream().map_or(Begun::Gone, told)
             }
@@ -357,10 +416,10 @@ impl<H> Connection<H> {
                 self.state.time_out_body();
                 None
             }
-            Due::Write => self
-                .state
-                .takes_nothing(Instant::now())
-                .then_some(Leave::Cut),
+            Due::Write => self.state.takes_nothing(Instant::now()).then(|| {
+                self.state.give_up(Cause::WriteTimeout);
+                Leave::Cut
+            }),
             Due::Park => Some(Leave::Park),
         })
     }
@@ -371,6 +430,7 @@ impl<H> Connection<H> {
         let stage = state.watch.stage();
         let waits = stage >= Stage::Draining && !state.in_flight() && state.buffered();
         let leave = if stage == Stage::Cut {
+            state.give_up(Cause::Cut);
             Some(Leave::Cut)
         } else if stage <= Stage::Draining || state.in_flight() {
             None
@@ -393,8 +453,11 @@ impl<H> Connection<H> {
     fn ended(&self, ended: hyper::Result<()>) -> Leave {
         if let Err(error) = ended {
             if error.is_parse() && self.core.log_refused {
-                let address = self.state.peer;
-                tracing::info!(remote_addr = %address, cause = "bad_request", %error, "request refused");
+                let cause = match error.is_parse_too_large() {
+                    true => "head_too_large",
+                    false => "bad_request",
+                };
+                tracing::info!(remote_addr = %self.state.peer(), cause, %error, "request refused");
             } else {
                 tracing::debug!(%error, "connection ended");
             }
@@ -413,7 +476,7 @@ impl<H> Connection<H> {
         if matches!(leave, Leave::HeadTimeout) {
             request_timeout(&mut stream);
             if self.core.log_refused {
-                tracing::info!(remote_addr = %state.peer, status = 408, cause = "head_timeout", "request refused");
+                tracing::info!(remote_addr = %state.peer(), status = 408, cause = "head_timeout", "request refused");
             }
         }
         let lingers = match leave {
@@ -456,9 +519,10 @@ fn receive(
         (None, None)
     };
     let client = Client {
-        address: state.peer,
+        address: state.peer(),
+        ip: state.peer().ip(),
         arrived,
-        secure: state.secure.get(),
+        secure: state.is_https(),
         knows_interim: head.version == Version::HTTP_11,
         connection: state.clone(),
     };

@@ -20,6 +20,7 @@ use super::{
     date::Date,
     face::Face,
     http2,
+    introduction::ProxyProtocol,
     listener::Listener,
     memory::Memory,
     registry::Registry,
@@ -51,6 +52,8 @@ pub(super) struct Core<H> {
     /// Room for handshakes under way.
     pub(super) handshakes: Semaphore,
     pub(super) registry: Rc<Registry>,
+    /// Whether connections begin with a PROXY header.
+    pub(super) proxy_protocol: Option<ProxyProtocol>,
     pub(super) log_refused: bool,
     pub(super) memory: Rc<Memory>,
     timeouts: Timeouts,
@@ -97,6 +100,7 @@ async fn serve<H, F>(
         date: Date::default(),
         handshakes: Semaphore::new(HANDSHAKES),
         registry: registry.clone(),
+        proxy_protocol: settings.proxy_protocol.clone(),
         log_refused: settings.log_refused,
         memory: Rc::default(),
         timeouts: Timeouts::from(settings),

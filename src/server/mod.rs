@@ -16,11 +16,13 @@ mod face;
 mod half_open;
 mod handshake;
 mod http2;
+mod introduction;
 mod io;
 mod kind;
 pub mod last_call;
 pub mod listener;
 mod memory;
+mod proxy_header;
 mod redirect;
 mod register;
 mod registry;
@@ -43,6 +45,7 @@ use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use acceptor::{Acceptor, Closed};
 pub use face::Face;
+pub use introduction::ProxyProtocol;
 pub use redirect::{PlainFace, Redirect};
 
 use self::acceptor::Arrival;
@@ -69,6 +72,8 @@ pub struct Settings {
     pub write_timeout: Option<Duration>,
     /// `MAX_CONNECTIONS`; none is no limit.
     pub max_connections: Option<NonZeroUsize>,
+    /// `PROXY_PROTOCOL`, or none.
+    pub proxy_protocol: Option<ProxyProtocol>,
     /// `LOG_REQUESTS`: whether what is refused before it is a request is logged too.
     pub log_refused: bool,
 }
@@ -200,6 +205,7 @@ mod tests {
             read_timeout: None,
             write_timeout: None,
             max_connections: None,
+            proxy_protocol: None,
             log_refused: false,
         }
     }

@@ -26,6 +26,8 @@ pub struct PlainFace {
     pub https_port: u16,
     /// `HTTP_HEALTH_PATH`.
     pub health_path: Option<String>,
+    /// `LOG_REQUESTS`: whether what is refused here is logged.
+    pub log_refused: bool,
 }
 
 /// Lets only secure requests through; without TLS all of them.
@@ -46,7 +48,7 @@ impl<H: Handler> Handler for Redirect<H> {
     async fn handle(&self, request: Box<Request>) -> Response {
         match &self.face {
             Some(face) if !request.client.secure && !face.is_health_check(&request.head) => {
-                face.answer(&request.head)
+                face.answer_and_tell(&request)
             }
             _ => self.next.handle(request).await,
         }
@@ -56,6 +58,20 @@ impl<H: Handler> Handler for Redirect<H> {
 impl PlainFace {
     fn is_health_check(&self, head: &http::request::Parts) -> bool {
         is_read(&head.method) && self.health_path.as_deref() == Some(head.uri.path())
+    }
+
+    fn answer_and_tell(&self, request: &Request) -> Response {
+        let response = self.answer(&request.head);
+        let status = response.status();
+        if self.log_refused && status.is_client_error() {
+            let cause = match status {
+                StatusCode::MISDIRECTED_REQUEST => "unknown_host",
+                _ => "unknown_challenge",
+            };
+            let (address, status) = (request.client.address, status.as_u16());
+            tracing::info!(remote_addr = %address, status, cause, "request refused");
+        }
+        response
     }
 
     fn answer(&self, head: &http::request::Parts) -> Response {

@@ -13,10 +13,12 @@ use std::{
 
 use http::{HeaderMap, StatusCode};
 
-use super::{Settings, close::buffered, streams::Streams, unsent::unsent};
+use super::{
+    Settings, close::buffered, proxy_header::Introduction, streams::Streams, unsent::unsent,
+};
 use crate::{
     drain::{Kind, Open, Stage, Watch},
-    handler::{Downstream, UpgradeSlot},
+    handler::{Cause, Downstream, UpgradeSlot},
     metrics::Recorder,
 };
 
@@ -79,7 +81,8 @@ pub(super) enum Due {
 }
 
 pub(super) struct State {
-    pub(super) peer: SocketAddr,
+    /// The peer, or for whom it speaks.
+    peer: Cell<SocketAddr>,
     /// The socket, for a look into its buffer; valid as long as the connection's task.
     pub(super) socket: RawFd,
     pub(super) watch: Watch,
@@ -90,13 +93,17 @@ pub(super) struct State {
     /// How long its first byte may take.
     first: Cell<Option<Duration>>,
     /// Whether it is encrypted.
-    pub(super) secure: Cell<bool>,
+    secure: Cell<bool>,
+    /// Whether the peer says that the client's way to it was.
+    was_secure: Cell<bool>,
     /// Whether rustls has decrypted more than was read.
     pub(super) unread: Cell<bool>,
     /// Whether a byte was ever read.
     touched: Cell<bool>,
     /// Whether the client has closed its half, or is gone.
     pub(super) ended: Cell<bool>,
+    /// Why we have given it up, if we were the first to go.
+    given_up: Cell<Option<Cause>>,
     /// When the first byte of a head arrived that is not whole yet.
     head_since: Cell<Option<Instant>>,
     /// The request in flight: until its response's last byte is in the kernel's hands.
@@ -137,15 +144,17 @@ impl State {
         recorder: Recorder,
     ) -> Self {
         Self {
-            peer,
+            peer: Cell::new(peer),
             socket,
             timeouts,
             accepted: Cell::new(accepted),
             first: Cell::new(timeouts.read),
             secure: Cell::new(false),
+            was_secure: Cell::new(false),
             unread: Cell::new(false),
             touched: Cell::new(false),
             ended: Cell::new(false),
+            given_up: Cell::new(None),
             head_since: Cell::new(None),
             request: RefCell::new(None),
             began: Cell::new(accepted),
@@ -184,6 +193,14 @@ impl State {
         }
     }
 
+    /// The peer speaks for somebody: what was read was about that, and the first request is still to come.
+    pub(super) fn introduced(&self, by: &Introduction) {
+        self.peer.set(by.client.unwrap_or(self.peer()));
+        self.was_secure.set(by.secure);
+        self.touched.set(false);
+        self.head_since.set(None);
+    }
+
     /// Its first byte belongs to a handshake, which has less time than a request.
     pub(super) fn begins_with_a_handshake(&self) {
         let limit = self.timeouts.read.unwrap_or(HANDSHAKE).min(HANDSHAKE);
@@ -219,6 +236,13 @@ impl State {
     /// The socket failed: nobody is there any more.
     pub(super) fn broke(&self) {
         self.ended.set(true);
+    }
+
+    /// It is not gone on with, for this reason; of no interest where the client has gone before.
+    pub(super) fn give_up(&self, cause: Cause) {
+        if !self.ended.get() {
+            self.given_up.set(self.given_up.get().or(Some(cause)));
+        }
     }
 
     pub(super) fn write_blocked(&self) {
@@ -432,6 +456,16 @@ impl State {
         }
     }
 
+    /// Who the client is: the peer, or for whom it speaks.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer.get()
+    }
+
+    /// Whether the client's requests are for https URLs.
+    pub(super) fn is_https(&self) -> bool {
+        self.secure.get() || self.was_secure.get()
+    }
+
     /// When it was accepted.
     pub(super) fn accepted(&self) -> Instant {
         self.accepted.get()
@@ -518,6 +552,10 @@ impl Downstream for State {
         self.ended.get()
     }
 
+    fn given_up(&self) -> Option<Cause> {
+        self.given_up.get()
+    }
+
     /// One that speaks HTTP/1 over bare TCP: see `Io`.
     fn sends_files(&self) -> bool {
         !self.secure.get()
@@ -547,7 +585,7 @@ impl Downstream for State {
 impl std::fmt::Debug for State {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("State")
-            .field("peer", &self.peer)
+            .field("peer", &self.peer.get())
             .finish_non_exhaustive()
     }
 }

@@ -38,13 +38,13 @@ use crate::{
     cache::Cache,
     config::Lifecycle,
     drain::{Drain, Ended},
-    proxy::{App, AppState},
+    proxy::{App, AppState, Limits},
     server::{Acceptor, Closed, Face, Server, listener::Bound},
     systemd::Supervisor,
     telemetry::Loudness,
     tls::Keeper,
     upstream::{
-        Exit, Name, Upstream,
+        Exit, Name, Puma, Upstream,
         notify::AppSays,
         readiness::{Change, Readiness},
     },
@@ -76,6 +76,7 @@ pub struct Service {
     loudness: Loudness,
     control: Option<Control>,
     orders: Orders,
+    limits: Limits,
     drain: Rc<Drain>,
     /// Whether the last call is under way.
     closing: bool,
@@ -329,10 +330,19 @@ impl Service {
                 None
             }
             Change::Status(status) => {
+                self.heed_threads(&status);
                 tracing::debug!(status, "app status");
                 self.board.app_says(status);
                 None
             }
+        }
+    }
+
+    /// As many requests are handed to the app as it has threads, where that is wanted.
+    fn heed_threads(&self, status: &str) {
+        let threads = Puma::parse(status).map_or(0, |puma| puma.max_threads);
+        if self.limits.app_reports(threads) {
+            tracing::info!(threads, "app reports its threads");
         }
     }
 

@@ -21,7 +21,7 @@ use crate::{
     drain::Drain,
     journal::Stdout,
     metrics::Metrics,
-    proxy::{self, App, Probe},
+    proxy::{self, App, Limits, Probe},
     server::{
         self, Face, PlainFace, Redirect, Server,
         listener::{BindError, Bound, Listener, PortName},
@@ -131,16 +131,19 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
+        let limits = Limits::new(&config.proxy);
+        spawn_local(limits.clone().keep_tidy(drain.aside().plant()));
         let metrics = match config.admin {
             Some(_) => Metrics::new(server::cores()),
             None => Metrics::off(),
         };
         let cache = Cache::new(config.cache);
         let server = {
-            let (proxy, app, cache) = (config.proxy.clone(), app.clone(), cache.clone());
+            let (proxy, app, limits) = (config.proxy.clone(), app.clone(), limits.clone());
+            let cache = cache.clone();
             let stack = move |watch, recorder| {
                 let (app, stdout) = (app.clone(), stdout.clone());
-                let path = proxy::stack(&proxy, app, &cache, stdout, watch, recorder);
+                let path = proxy::stack(&proxy, app, &cache, stdout, &limits, watch, recorder);
                 Redirect::new(plain_face.clone(), path)
             };
             Server::start(&config.server, seeds, &metrics, stack).map_err(StartError::Threads)?
@@ -191,6 +194,7 @@ impl Service {
             loudness,
             control: None,
             orders: Orders::none(),
+            limits,
             drain,
             closing: false,
             draining: None,
@@ -294,6 +298,7 @@ fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Op
         challenges: tls?.challenges(),
         https_port: secure.local_addr().port(),
         health_path: config.proxy.health_path.clone(),
+        log_refused: config.server.log_refused,
     })
 }
 

@@ -231,6 +231,34 @@ fn m44_a_blocked_stdout_does_not_stop_the_shutdown() {
 }
 
 #[test]
+fn what_a_blocked_reader_does_not_read_is_dropped_counted_and_said() {
+    const REQUESTS: u64 = 1_300;
+    let _alone = alone();
+    let front = ReservedPort::front();
+    let mut thrust = Thrust::builder()
+        .env("HTTP_PORT", front.number().to_string())
+        .blocked_stdout()
+        .spawn();
+    thrust.wait_for_child_line("port open");
+    let mut client = Client::connect(front.number());
+    // Each line is more than is gathered before it is handed on.
+    let target = format!("/hello?{}", "x".repeat(20_000));
+    for _ in 0..REQUESTS {
+        assert_eq!(client.get(&target).status, 200, "nobody waits for the log");
+    }
+    thrust.read_on();
+    let said = thrust.wait_for("log lines dropped");
+    assert_eq!(said.level(), "WARN");
+    assert_eq!(thrust.stop(), 143);
+    let records = thrust.records().into_iter();
+    let said = records.filter(|line| line.message() == "log lines dropped");
+    let dropped: u64 = said.map(|line| line.number("lines")).sum();
+    let written = u64::try_from(thrust.count("Request")).expect("few");
+    assert!(dropped > 0 && written > 1_000, "{dropped} of {written}");
+    assert_eq!(written + dropped, REQUESTS, "none is lost in silence");
+}
+
+#[test]
 fn m45_an_app_that_goes_away_mid_request_is_a_debug_line_and_no_panic() {
     for target in ["/exit?code=6", "/crash"] {
         let mut thrust = Thrust::builder().start();

@@ -77,6 +77,18 @@ mod proxy_bodies;
 // The client's connection: answers in their order, and no more connections than are allowed.
 mod proxy_connections;
 
+// Whom to believe about the client: TRUSTED_PROXIES, CLIENT_IP_HEADER, and what the app and the log are told.
+mod trust;
+
+// Connections that begin with a PROXY header, by hand and by HAProxy.
+mod proxy_protocol;
+
+// RATE_LIMIT: who asks too often, and who never does.
+mod rate_limit;
+
+// MAX_UPSTREAM_REQUESTS: who waits for a place at the app, for how long, and who is next.
+mod queue;
+
 // The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 mod proxy_log;
 

@@ -1,9 +1,14 @@
 //! The access log: Thruster's fields and ours, one line of JSON a request, whatever the request.
 
-use nix::sys::signal::Signal::SIGTERM;
+use nix::sys::signal::Signal::{SIGKILL, SIGTERM};
 use serde_json::Value;
 
-use crate::support::{Client, PATIENCE, QUIET, Record, Thrust, seconds};
+use crate::support::{
+    Client, End, PATIENCE, Place, QUIET, Record, Thrust,
+    frames::{Frames, RST_STREAM},
+    port_of, seconds,
+    secure::https,
+};
 
 /// The line as JSON, which the harness would have passed over were it none.
 fn fields(record: &Record) -> Value {
@@ -26,7 +31,7 @@ fn a_line_has_thrusters_fields_and_ours() {
         "level": "INFO", "msg": "Request", "path": "/echo", "status": 200, "method": "POST",
         "req_content_length": 4, "req_content_type": "text/csv", "resp_content_length": 4,
         "resp_content_type": "text/csv", "user_agent": "test/1.0", "cache": "bypass", "query": "a=1&b=%20",
-        "proto": "HTTP/1.1", "request_id": "id-1", "cause": "",
+        "proto": "HTTP/1.1", "request_id": "id-1", "cause": "", "closed_by": "",
     });
     for (name, value) in expected.as_object().unwrap() {
         assert_eq!(&line[name], value, "{name}");
@@ -40,7 +45,7 @@ fn a_line_has_thrusters_fields_and_ours() {
         time.len() >= 24 && &time[10..11] == "T" && time.ends_with('Z'),
         "{time}"
     );
-    assert_eq!(line.as_object().unwrap().len(), 18, "{line}");
+    assert_eq!(line.as_object().unwrap().len(), 19, "{line}");
 }
 
 #[test]
@@ -221,11 +226,8 @@ fn logfmt_has_the_same_fields_for_all_lines() {
     };
     assert!(text("level=INFO msg=listening addr=").starts_with("time=20"));
     text("msg=\"app ready\" ");
-    let port = text("msg=listening")
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.trim().parse().ok());
-    let mut client = Client::connect(port.expect("a port"));
+    let port = port_of(&text("msg=listening"));
+    let mut client = Client::connect(port);
     client.send_head(
         "GET",
         "/hello?a=1&b=c d".replace(' ', "%20").as_str(),
@@ -259,12 +261,9 @@ fn combined_is_what_apache_writes_and_the_rest_is_logfmt() {
         line.unwrap_or_else(|| panic!("{needle}: {}", thrust.logs()))
             .text
     };
-    let port = text("msg=listening")
-        .rsplit(':')
-        .next()
-        .and_then(|port| port.trim().parse().ok());
+    let port = port_of(&text("msg=listening"));
     text("msg=\"app ready\"");
-    let mut client = Client::connect(port.expect("a port"));
+    let mut client = Client::connect(port);
     client.send_head(
         "GET",
         "/bytes?n=12",
@@ -305,4 +304,273 @@ fn log_skip_paths_are_not_logged_and_all_others_are() {
         !logged.contains("\"path\":\"/hello\"") && !logged.contains("\"path\":\"/status\""),
         "{logged}"
     );
+}
+
+/// The status and the cause in the line of a request whose query is `query`.
+fn told(thrust: &Thrust, query: &str) -> (u64, String, String) {
+    let line = thrust.find(PATIENCE, |line| {
+        line.message() == "Request" && line.field("query") == query
+    });
+    let line = line.unwrap_or_else(|| panic!("no line for {query}"));
+    let (status, cause) = (line.number("status"), line.field("cause"));
+    (status, cause, line.field("closed_by"))
+}
+
+#[test]
+fn every_refusal_of_ours_says_why_and_the_apps_say_nothing() {
+    let place = Place::new();
+    let file = place.file("file.txt", "0123456789");
+    let thrust = Thrust::builder()
+        .env("MAX_REQUEST_BODY", "10")
+        .env("THRUSTER_UPSTREAM_RESPONSE_TIMEOUT", "1")
+        .start();
+    thrust.get("/own?n=10");
+    let named = |path: &str| format!("answer: x-sendfile: {path}\r\n");
+    let cases = [
+        ("/hello", "host: b\r\n".into(), 400, "bad_request"),
+        (
+            "/upload",
+            "content-length: 11\r\n".into(),
+            413,
+            "body_too_large",
+        ),
+        (
+            "/close-without-answer",
+            String::new(),
+            502,
+            "upstream_closed",
+        ),
+        ("/hang", String::new(), 504, "upstream_timeout"),
+        (
+            "/hello",
+            "cache-control: only-if-cached\r\n".into(),
+            504,
+            "not_cached",
+        ),
+        ("/named", named("/nowhere"), 404, "file_missing"),
+        ("/named", named("/dev/null"), 404, "file_refused"),
+        (
+            "/named",
+            named(&file) + "range: bytes=10-\r\n",
+            416,
+            "range_not_satisfiable",
+        ),
+        (
+            "/named",
+            named(&file) + "if-match: \"other\"\r\n",
+            412,
+            "precondition_failed",
+        ),
+        ("/status?code=404", String::new(), 404, ""),
+        ("/status?code=503", String::new(), 503, ""),
+    ];
+    for (number, (target, lines, status, cause)) in cases.into_iter().enumerate() {
+        let mark = if target.contains('?') { '&' } else { '?' };
+        let target = format!("{target}{mark}case={number}");
+        let mut client = thrust.connect();
+        client.send_head("GET", &target, &lines);
+        assert_eq!(client.response().status, status, "{target}");
+        let query = target.split_once('?').expect("just added").1;
+        let (logged, why, _) = told(&thrust, query);
+        assert_eq!((logged, &*why), (status.into(), cause), "{target} {lines}");
+    }
+    // Of what is stored.
+    let mut client = thrust.connect();
+    client.send_head("GET", "/own?n=10", "range: bytes=10-\r\n");
+    assert_eq!(client.response().status, 416);
+    let line = thrust.find(PATIENCE, |line| {
+        line.field("status") == "416" && line.field("path") == "/own"
+    });
+    assert_eq!(
+        line.expect("a line").field("cause"),
+        "range_not_satisfiable"
+    );
+}
+
+#[test]
+fn what_never_was_a_request_is_logged_with_its_cause_too() {
+    let thrust = Thrust::builder()
+        .env("HTTP_READ_TIMEOUT", "1")
+        .env("H2C_ENABLED", "1")
+        .start();
+    let causes = [
+        ("nonsense\r\n\r\n".to_owned(), 400, "bad_request"),
+        (
+            format!("GET / HTTP/1.1\r\nx: {}\r\n\r\n", "x".repeat(70_000)),
+            431,
+            "head_too_large",
+        ),
+        ("GET / HT".to_owned(), 408, "head_timeout"),
+    ];
+    for (number, (bytes, status, cause)) in causes.into_iter().enumerate() {
+        let mut client = thrust.connect();
+        client.send(bytes);
+        assert_eq!(client.response().status, status);
+        let line = thrust.wait_for_nth(number, "request refused", PATIENCE);
+        assert_eq!(line.field("cause"), cause);
+        let address = client.stream().local_addr().expect("bound");
+        assert_eq!(line.field("remote_addr"), address.to_string());
+    }
+    let mut client = Frames::h2c(thrust.port());
+    client.head(1, "CONNECT", "/", &[(":protocol", "unheard-of")], true);
+    client.status(1);
+    let line = thrust.wait_for_nth(3, "request refused", PATIENCE);
+    assert_eq!(
+        (line.number("status"), line.field("cause")),
+        (501, "unknown_protocol".into())
+    );
+
+    let thrust = https().env("TLS_DOMAIN", "test.example").start();
+    let mut client = thrust.connect();
+    client.send("GET / HTTP/1.1\r\nhost: other.example\r\n\r\n");
+    assert_eq!(client.response().status, 421);
+    let line = thrust.wait_for("request refused");
+    assert_eq!(
+        (line.number("status"), line.field("cause")),
+        (421, "unknown_host".into())
+    );
+}
+
+#[test]
+fn the_log_says_who_closed_first() {
+    let thrust = Thrust::builder()
+        .env("HTTP_WRITE_TIMEOUT", "1")
+        .env("THRUSTER_UPSTREAM_RESPONSE_TIMEOUT", "1")
+        .start();
+    let say = |status, cause: &str, who: &str| (status, cause.to_owned(), who.to_owned());
+    for target in ["/stream?n=1000&delay_ms=5", "/hang?1"] {
+        let mut leaves = thrust.connect();
+        leaves.send_get(target);
+        thrust.wait_for_child_line(&format!("request GET {target}"));
+        drop(leaves);
+        let query = target.split_once('?').expect("one each").1;
+        assert_eq!(told(&thrust, query), say(499, "client_gone", "client"));
+    }
+    let mut client = thrust.connect();
+    client.send_get("/abort?after=10");
+    assert!(client.try_response().is_err());
+    assert_eq!(
+        told(&thrust, "after=10"),
+        say(200, "upstream_closed", "app")
+    );
+    assert_eq!(thrust.get("/close-without-answer?2").status, 502);
+    assert_eq!(told(&thrust, "2"), say(502, "upstream_closed", "app"));
+    assert_eq!(thrust.get("/hang?3").status, 504);
+    assert_eq!(told(&thrust, "3"), say(504, "upstream_timeout", "thrust"));
+    let mut stuck = thrust.connect();
+    stuck.send_get("/chunked?n=2000&size=65536&delay_ms=0");
+    assert_eq!(
+        told(&thrust, "n=2000&size=65536&delay_ms=0"),
+        say(200, "write_timeout", "thrust")
+    );
+    assert_eq!(thrust.get("/hello?4").status, 200);
+    assert_eq!(told(&thrust, "4"), say(200, "", ""));
+}
+
+#[test]
+fn over_http_2_it_says_who_closed_first_as_well() {
+    let thrust = Thrust::builder()
+        .env("HTTP_WRITE_TIMEOUT", "1")
+        .env("H2C_ENABLED", "1")
+        .start();
+    let say = |status, cause: &str, who: &str| (status, cause.to_owned(), who.to_owned());
+    let mut client = Frames::h2c(thrust.port());
+    client.get(1, "/hang?1");
+    thrust.wait_for_child_line("request GET /hang?1");
+    client.frame(RST_STREAM, 0, 1, &8_u32.to_be_bytes());
+    assert_eq!(told(&thrust, "1"), say(499, "client_gone", "client"));
+    let mut client = Frames::h2c(thrust.port()).opens_no_windows();
+    client.get(1, "/bytes?n=1000000");
+    // Whatever comes is read, but no window is opened.
+    while client.next().is_ok_and(|frame| frame.kind != RST_STREAM) {}
+    assert_eq!(
+        told(&thrust, "n=1000000"),
+        say(200, "write_timeout", "thrust")
+    );
+    let mut client = Frames::h2c(thrust.port());
+    client.get(1, "/abort?after=10");
+    client
+        .find(|frame| frame.kind == RST_STREAM)
+        .expect("broken off");
+    assert_eq!(
+        told(&thrust, "after=10"),
+        say(200, "upstream_closed", "app")
+    );
+}
+
+#[test]
+fn what_is_cut_at_the_end_of_a_stop_was_cut_by_us() {
+    let place = Place::new();
+    let (file, _) = place.sparse("large", 1 << 30);
+    let mut thrust = Thrust::builder().start();
+    let mut client = thrust.connect();
+    let lines = format!("answer: x-sendfile: {file}\r\n");
+    client.send_head("GET", "/named?file", &lines);
+    assert_eq!(client.head().status, 200);
+    thrust.signal_child(SIGKILL);
+    assert_eq!(thrust.wait_exit(PATIENCE), 137);
+    assert_eq!(told(&thrust, "file"), (200, "cut".into(), "thrust".into()));
+}
+
+#[test]
+fn a_tunnel_is_spoken_of_when_it_is_closed_and_by_whom() {
+    let thrust = Thrust::builder().played().start();
+    for (number, who) in ["client", "app"].into_iter().enumerate() {
+        let mut client = thrust.connect();
+        client.send_head(
+            "GET",
+            "/cable",
+            "connection: upgrade\r\nupgrade: test\r\nx-request-id: it\r\n",
+        );
+        let (mut app, _) = thrust.app().request();
+        app.send(
+            "HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: test\r\n\r\n",
+        );
+        assert_eq!(client.head().status, 101);
+        client.send("12345");
+        assert_eq!(app.read(5), b"12345");
+        app.send("123");
+        client.read_until("123");
+        assert_eq!(thrust.count("tunnel closed"), number, "not before it is");
+        let address = client.stream().local_addr().expect("bound");
+        if who == "client" {
+            client.finish_sending();
+            assert_eq!(app.end(), End::Eof);
+            drop(app);
+        } else {
+            drop(app);
+            assert_eq!(client.end(), End::Eof);
+        }
+        drop(client);
+        let line = thrust.wait_for_nth(number, "tunnel closed", PATIENCE);
+        assert_eq!(line.field("closed_by"), who);
+        assert_eq!(line.field("request_id"), "it");
+        assert_eq!(line.field("remote_addr"), address.to_string());
+        assert_eq!(
+            (line.number("from_client"), line.number("from_app")),
+            (5, 3)
+        );
+        line.number("dur");
+    }
+}
+
+#[test]
+fn tunnels_are_passed_over_where_requests_are() {
+    let builders = [
+        Thrust::builder().env("LOG_REQUESTS", "0"),
+        Thrust::builder().env("THRUSTER_LOG_SKIP_PATHS", "/upgrade"),
+    ];
+    for builder in builders {
+        let mut thrust = builder.start();
+        let mut client = thrust.connect();
+        client.send_head(
+            "GET",
+            "/upgrade",
+            "connection: upgrade\r\nupgrade: test\r\n",
+        );
+        assert_eq!(client.head().status, 101);
+        drop(client);
+        assert_eq!(thrust.stop(), 143);
+        assert!(!thrust.has("tunnel closed"), "{}", thrust.logs());
+    }
 }

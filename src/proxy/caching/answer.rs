@@ -12,7 +12,7 @@ use crate::{
         precondition::{self, Outcome, Validators},
         range::{self, Ranges},
     },
-    handler::{Body, Response, with_body},
+    handler::{Body, Cause, Response, with_body},
 };
 
 /// What `stored` is to a request that has neither conditions nor a Range, in the room of an old map.
@@ -116,7 +116,11 @@ fn part(stored: &Stored, request: &HeaderMap, mut headers: HeaderMap) -> Respons
             }
             headers.insert(header::CONTENT_RANGE, range::unsatisfied(length));
             headers.insert(header::CONTENT_LENGTH, 0.into());
-            respond(StatusCode::RANGE_NOT_SATISFIABLE, headers, Body::empty())
+            let status = StatusCode::RANGE_NOT_SATISFIABLE;
+            let mut response = respond(status, headers, Body::empty());
+            let cause = Cause::RangeNotSatisfiable;
+            response.extensions_mut().insert(cause);
+            response
         }
     }
 }

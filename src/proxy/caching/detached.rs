@@ -1,26 +1,8 @@
 //! A request of our own: nobody's connection waits for its answer.
 
-use std::{rc::Rc, time::Instant};
+use http::request::Parts;
 
-use http::{HeaderMap, StatusCode, request::Parts};
-
-use crate::handler::{Client, Downstream, Request, RequestBody, RequestId};
-
-/// The connection of nobody.
-struct Nobody;
-
-impl Downstream for Nobody {
-    fn interim(&self, _: StatusCode, _: &HeaderMap) {}
-    fn gone(&self) -> bool {
-        false
-    }
-    fn body_waits(&self) {}
-    fn body_arrived(&self) {}
-    fn body_whole(&self) {}
-    fn body_timed_out(&self) -> bool {
-        false
-    }
-}
+use crate::handler::{Client, Request, RequestBody, RequestId};
 
 /// A request with this head, in the name of `client`.
 pub(super) fn request(head: Parts, client: &Client, id: RequestId) -> Box<Request> {
@@ -28,11 +10,9 @@ pub(super) fn request(head: Parts, client: &Client, id: RequestId) -> Box<Reques
         head,
         body: RequestBody::empty(),
         client: Client {
-            address: client.address,
-            arrived: Instant::now(),
+            ip: client.ip,
             secure: client.secure,
-            knows_interim: false,
-            connection: Rc::new(Nobody),
+            ..Client::nobody(client.address)
         },
         upgrade: None,
         id,

@@ -23,7 +23,7 @@ use super::{
 use crate::{
     drain::{Kind, Open},
     handler::{
-        Client, Downstream, Handler, Incoming, Request, RequestBody, RequestId, Response,
+        Cause, Client, Downstream, Handler, Incoming, Request, RequestBody, RequestId, Response,
         StreamBody, Upgrade, UpgradeSlot,
     },
     server::{clock::Clock, core::Core, kind::is_event_stream, state::earliest, streams::Seat},
@@ -41,6 +41,8 @@ pub(super) struct Exchange {
     body_timed_out: Cell<bool>,
     /// Whether the client has reset the stream.
     gone: Cell<bool>,
+    /// Why we have, if it was us.
+    given_up: Cell<Option<Cause>>,
 }
 
 /// What a granted upgrade needs.
@@ -69,6 +71,10 @@ pub(super) async fn serve<H: Handler>(
         return exchange.refuse(StatusCode::BAD_REQUEST);
     }
     let Some(request) = request else {
+        if core.log_refused {
+            let address = exchange.shared.state.peer();
+            tracing::info!(remote_addr = %address, status = 501, cause = "unknown_protocol", "request refused");
+        }
         return exchange.refuse(StatusCode::NOT_IMPLEMENTED);
     };
     let mut clock = Clock::default();
@@ -95,9 +101,10 @@ fn receive(
     let arrived = Instant::now();
     let exchange = Rc::new(Exchange::new(shared, to, &head));
     let client = Client {
-        address: exchange.shared.state.peer,
+        address: exchange.shared.state.peer(),
+        ip: exchange.shared.state.peer().ip(),
         arrived,
-        secure: exchange.shared.state.secure.get(),
+        secure: exchange.shared.state.is_https(),
         knows_interim: true,
         connection: exchange.clone(),
     };
@@ -147,6 +154,7 @@ impl Exchange {
             body_wait: Cell::new(None),
             body_timed_out: Cell::new(false),
             gone: Cell::new(false),
+            given_up: Cell::new(None),
         }
     }
 
@@ -224,6 +232,7 @@ impl Exchange {
                     .stalled_at(&pipe)
                     .is_some_and(|at| at <= Instant::now())
                 {
+                    self.given_up.set(Some(Cause::WriteTimeout));
                     pipe.give_up();
                     return Poll::Ready(Piped::Gone);
                 }
@@ -284,7 +293,7 @@ impl Exchange {
     /// As HTTP/1 logs what is none.
     fn log_refused<H>(&self, core: &Core<H>) {
         if core.log_refused {
-            let address = self.shared.state.peer;
+            let address = self.shared.state.peer();
             tracing::info!(remote_addr = %address, status = 400, cause = "bad_request", "request refused");
         }
     }
@@ -323,6 +332,10 @@ impl Downstream for Exchange {
 
     fn gone(&self) -> bool {
         self.gone.get() || self.shared.state.ended.get()
+    }
+
+    fn given_up(&self) -> Option<Cause> {
+        self.given_up.get().or_else(|| self.shared.state.given_up())
     }
 
     fn body_waits(&self) {

@@ -40,7 +40,10 @@ use super::{
     stream::Stream,
     streams::Seat,
 };
-use crate::{drain::Stage, handler::Handler};
+use crate::{
+    drain::Stage,
+    handler::{Cause, Handler},
+};
 
 /// What a client begins with (RFC 9113 section 3.4).
 pub(super) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -148,6 +151,7 @@ impl<H: Handler + 'static> Http2<'_, H> {
                 return Poll::Ready(ended);
             }
             if let Some(fault) = self.wire.metered(|meter| meter.fault()) {
+                self.state.give_up(Cause::Cut);
                 return Poll::Ready(Parting::Goodbye(fault));
             }
             if self.state.watch.leaving() {
@@ -256,6 +260,7 @@ impl<H> Http2<'_, H> {
         let arrived = stage >= Stage::Draining && state.buffered();
         let arriving = self.waiting_since().is_some();
         let parting = if stage == Stage::Cut {
+            state.give_up(Cause::Cut);
             Some(Parting::Cut)
         } else if stage <= Stage::Draining || self.is_busy() {
             None
@@ -317,9 +322,11 @@ impl<H> Http2<'_, H> {
     fn due(&mut self, now: Instant) -> Option<Parting> {
         let over = |deadline: Option<Instant>| deadline.is_some_and(|at| at <= now);
         if over(self.read_deadline()) {
+            self.state.give_up(Cause::Cut);
             return Some(Parting::Goodbye(Reason::ENHANCE_YOUR_CALM));
         }
         if over(self.state.next_look()) && self.state.takes_nothing(now) {
+            self.state.give_up(Cause::WriteTimeout);
             return Some(Parting::Stuck);
         }
         if !self.is_busy() {

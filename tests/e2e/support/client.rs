@@ -2,9 +2,11 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    net::{Shutdown, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
+
+use socket2::{Domain, SockAddr, Socket, Type};
 
 use super::PATIENCE;
 
@@ -83,6 +85,16 @@ impl Client {
     pub(crate) fn try_connect(port: u16) -> io::Result<Self> {
         let stream = TcpStream::connect(("127.0.0.1", port))?;
         Self::from_stream(stream)
+    }
+
+    /// Connects from another address of the loopback, such as 127.0.0.2.
+    pub(crate) fn connect_from(source: [u8; 4], port: u16) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let address = |ip: [u8; 4], port| SockAddr::from(SocketAddr::from((ip, port)));
+        socket.bind(&address(source, 0)).expect("the loopback");
+        let connected = socket.connect(&address([127, 0, 0, 1], port));
+        connected.unwrap_or_else(|error| panic!("connecting to port {port}: {error}"));
+        Self::from_stream(socket.into()).expect("TCP")
     }
 
     pub(crate) fn from_stream(stream: TcpStream) -> io::Result<Self> {

@@ -34,10 +34,15 @@ pub(crate) struct Outcomes(pub(crate) BTreeMap<String, usize>);
 
 impl Hammer {
     pub(crate) fn start(port: u16, clients: usize) -> Self {
+        Self::introduced(port, clients, "")
+    }
+
+    /// Each connection begins with `introduction`.
+    pub(crate) fn introduced(port: u16, clients: usize, introduction: &'static str) -> Self {
         let flags = Arc::new(Flags::default());
         let clients = (0..clients).map(|number| {
             let flags = Arc::clone(&flags);
-            thread::spawn(move || hammer(port, number % 2 == 0, &flags))
+            thread::spawn(move || hammer(port, number % 2 == 0, introduction, &flags))
         });
         Hammer {
             clients: clients.collect(),
@@ -80,7 +85,7 @@ impl Outcomes {
     }
 }
 
-fn hammer(port: u16, keep_alive: bool, flags: &Flags) -> Outcomes {
+fn hammer(port: u16, keep_alive: bool, introduction: &str, flags: &Flags) -> Outcomes {
     let mut outcomes = Outcomes::default();
     let mut kept: Option<Client> = None;
     while !flags.enough.load(SeqCst) {
@@ -104,7 +109,10 @@ fn hammer(port: u16, keep_alive: bool, flags: &Flags) -> Outcomes {
             }
         };
         let kind = if reused { "used" } else { "new" };
-        let sent = client.try_send("GET /hello HTTP/1.1\r\nhost: test.example\r\n\r\n");
+        let introduction = if reused { "" } else { introduction };
+        let sent = client.try_send(format!(
+            "{introduction}GET /hello HTTP/1.1\r\nhost: test.example\r\n\r\n"
+        ));
         match sent.map(|()| client.try_response()) {
             Ok(Ok(response))
                 if response.status == 200 && response.text().starts_with("hello from ") =>

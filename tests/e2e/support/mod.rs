@@ -9,6 +9,7 @@ mod control;
 mod decoder;
 pub(crate) mod frames;
 mod hammer;
+mod haproxy;
 mod lines;
 mod lock;
 pub(crate) mod pebble;
@@ -26,6 +27,7 @@ pub(crate) use client::{Client, End, Failure, Response, is_refused};
 pub(crate) use control::{Said, thrustctl};
 pub(crate) use decoder::{CODINGS, decoded, decoded_so_far, tools_are_here};
 pub(crate) use hammer::Hammer;
+pub(crate) use haproxy::HaProxy;
 pub(crate) use lines::Record;
 pub(crate) use lock::alone;
 pub(crate) use place::{Place, noise};
@@ -37,7 +39,7 @@ pub(crate) use process::{
 };
 pub(crate) use programs::is_here;
 pub(crate) use supervisor::Supervisor;
-pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
+pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible, port_of};
 
 use std::{
     thread,

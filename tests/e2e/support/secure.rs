@@ -39,6 +39,14 @@ fn identity() -> &'static Identity {
     })
 }
 
+/// The certificate and its key in one file, as HAProxy has it.
+pub(crate) fn pem() -> String {
+    let Identity {
+        certificate, key, ..
+    } = identity();
+    format!("{certificate}{key}")
+}
+
 /// With HTTPS, on a port that the kernel chooses.
 pub(crate) fn https() -> Builder {
     Thrust::builder()
@@ -69,7 +77,14 @@ impl Secure {
 
     /// Connects, and says nothing yet.
     pub(crate) fn begin(port: u16, protocol: &[u8]) -> Self {
-        let tcp = TcpStream::connect(("127.0.0.1", port)).expect("it listens");
+        Self::over(
+            TcpStream::connect(("127.0.0.1", port)).expect("it listens"),
+            protocol,
+        )
+    }
+
+    /// Says nothing yet on a connection that there is.
+    pub(crate) fn over(tcp: TcpStream, protocol: &[u8]) -> Self {
         tcp.set_nodelay(true).expect("TCP");
         tcp.set_read_timeout(Some(PATIENCE)).expect("not zero");
         let mut roots = RootCertStore::empty();

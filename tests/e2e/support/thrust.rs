@@ -510,6 +510,12 @@ impl Thrust {
         &self.directory
     }
 
+    /// Reads what nobody has read so far.
+    pub(crate) fn read_on(&mut self) {
+        let unread = self.unread.take().expect("stdout is blocked");
+        self.lines.follow("stdout", unread);
+    }
+
     pub(crate) fn connect(&self) -> Client {
         Client::connect(self.port())
     }
@@ -733,6 +739,14 @@ impl Drop for Thrust {
         self.unread = None;
         self.end_everything();
     }
+}
+
+/// The port in the line that says `listening`, as logfmt.
+pub(crate) fn port_of(line: &str) -> u16 {
+    let addr = line.split_once("addr=").map_or("", |(_, rest)| rest);
+    let addr = addr.split_whitespace().next().unwrap_or_default();
+    let port = addr.rsplit(':').next().and_then(|port| port.parse().ok());
+    port.unwrap_or_else(|| panic!("no port in {line}"))
 }
 
 /// `target/PROFILE/examples/upstream`, which `cargo test` builds.
