@@ -318,10 +318,10 @@ impl Service {
                 None
             }
             Change::Away(AppSays::Stopping) => {
-                tracing::info!("app stopping");
-                self.board.app_is_away("the app says that it is stopping");
-                // Whoever finds its port closed from now on is asked to come back.
+                // Before anybody is told: whoever finds its port closed from now on is asked to come back.
                 self.app.stops();
+                self.board.app_is_away("the app says that it is stopping");
+                tracing::info!("app stopping");
                 None
             }
             Change::Away(_) => {
