@@ -26,9 +26,9 @@
 //! ```text
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
-//! client ──► connection ─┼─► request id ─► access log ─► refuse ─► health ─► body limit ─►    │
-//!             on a core, │   compression ─► public files ─► sendfile ─► caching ─►            │
-//!             for life   │                           hold ─► reverse proxy ─► pool ───────────┼──► app
+//! client ──► connection ─┼─► measure ─► request id ─► access log ─► refuse ─► health ─►       │
+//!             on a core, │   body limit ─► compression ─► public files ─► sendfile ─►         │
+//!             for life   │                   caching ─► hold ─► reverse proxy ─► pool ────────┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
@@ -48,6 +48,7 @@
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
 //! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
+//! | [`admin`] | what we tell of ourselves: health, metrics, the status page |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
@@ -58,9 +59,11 @@
 //! | [`coding`] | content codings made: one encoder over zstd, brotli and gzip |
 //! | [`http1`] | HTTP/1.1 as we speak it to the app |
 //! | [`drain`] | what is still open, and how far the stop has come |
+//! | [`metrics`] | what has happened, in numbers: counted by the cores, added up by who asks |
 //! | [`journal`] | log lines and the one thread that writes them |
 //! | [`target`] | where the app listens |
 
+pub mod admin;
 pub mod cache;
 pub mod coding;
 pub mod config;
@@ -70,6 +73,7 @@ pub mod files;
 pub mod handler;
 pub mod http1;
 pub mod journal;
+pub mod metrics;
 pub mod proxy;
 pub mod server;
 pub mod service;

@@ -18,7 +18,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "service",
         &[
-            "config", "server", "proxy", "upstream", "cache", "tls", "drain", "journal", "target",
+            "config", "server", "proxy", "admin", "upstream", "cache", "tls", "drain", "journal",
+            "metrics", "target",
         ],
     ),
     // FLOOR 3: what the wings want to be told, never the reverse.
@@ -32,6 +33,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "proxy::AccessLogSettings",
             "proxy::LogFormat",
             "upstream::Settings",
+            "admin::Settings",
+            "admin::Variable",
             "cache::Settings",
             "tls::Settings",
             "tls::AcmeSettings",
@@ -51,6 +54,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "tls",
             "handler",
             "drain",
+            "metrics",
             "http1::BodyError",
             "files::stand_in",
         ],
@@ -58,7 +62,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "proxy",
         &[
-            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal", "target",
+            "cache", "coding", "content", "files", "handler", "drain", "http1", "journal",
+            "metrics", "target",
+        ],
+    ),
+    // What it tells is brought by the Service, but for the counters and what they are called.
+    (
+        "admin",
+        &[
+            "server::Listener",
+            "metrics",
+            "handler::Cause",
+            "content::Coding",
         ],
     ),
     // FLOOR 1
@@ -68,12 +83,14 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("telemetry", &["journal"]),
     // GROUND
     ("handler", &["coding", "content::Coding", "files", "http1"]),
-    ("http1", &["drain", "target"]),
+    // A connection knows how long the app takes with what it carries.
+    ("http1", &["drain", "metrics", "target"]),
     ("coding", &["content"]),
     ("content", &[]),
     ("files", &["content"]),
     ("drain", &[]),
     ("journal", &[]),
+    ("metrics", &[]),
     ("target", &[]),
 ];
 

@@ -44,6 +44,7 @@ pub use self::{
     known::Known,
     reuse::{Reuse, decide, serves_error, serves_outage},
     storable::{Question, Unstorable, judge},
+    store::Usage,
     stored::Stored,
     targeted::CDN_CACHE_CONTROL,
     terms::{Terms, Times},
@@ -131,6 +132,11 @@ impl Cache {
     /// What it was told.
     pub fn settings(&self) -> &Settings {
         &self.0.settings
+    }
+
+    /// How much is in it. Asks every shard, so not for each request.
+    pub fn usage(&self) -> Usage {
+        self.0.store.usage()
     }
 
     /// Makes the keys of a request to `target`, whose headers are `request`; `links` says that some belong to the key.

@@ -61,6 +61,15 @@ impl Weighter<Box<[u8]>, Slot> for Weight {
 
 type Inner = quick_cache::sync::Cache<Box<[u8]>, Slot, Weight, DefaultHashBuilder>;
 
+/// How much is in the cache.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// What is stored, encoded forms and lists of variants included.
+    pub entries: u64,
+    /// What it weighs, keys and tables included.
+    pub bytes: u64,
+}
+
 #[derive(Debug)]
 pub(super) struct Store {
     inner: Inner,
@@ -96,6 +105,14 @@ impl Store {
 
     pub(super) fn contains(&self, key: &[u8]) -> bool {
         self.inner.contains_key(key)
+    }
+
+    /// How much is in it.
+    pub(super) fn usage(&self) -> Usage {
+        Usage {
+            entries: self.inner.len() as u64,
+            bytes: self.inner.weight(),
+        }
     }
 
     /// Whether a body of this length can be stored at all.

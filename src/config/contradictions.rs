@@ -18,6 +18,7 @@ pub(super) fn all(given: &[Given]) -> Vec<Problem> {
         given.lacks("TLS_PRIVATE_KEY_PATH", "TLS_CERTIFICATE_PATH"),
         given.lacks("EAB_KID", "EAB_HMAC_KEY"),
         given.lacks("EAB_HMAC_KEY", "EAB_KID"),
+        given.lacks("STATUS_BIND", "STATUS_PORT"),
         given.two_sources(),
     ];
     let domains = given.not_by_acme();
@@ -93,7 +94,17 @@ impl<'a> Values<'a> {
         let target = self
             .find("TARGET_PORT")
             .filter(|_| self.find("TARGET_SOCKET").is_some() && !self.is_set("TARGET_SOCKET"));
-        let pairs = [(http, https), (http, target), (https, target)];
+        let status = self
+            .find("STATUS_PORT")
+            .filter(|one| one.source != Source::Default);
+        let pairs = [
+            (http, https),
+            (http, target),
+            (https, target),
+            (http, status),
+            (https, status),
+            (status, target),
+        ];
         pairs
             .into_iter()
             .filter_map(|(one, other)| same_port(one?, other?))
@@ -152,6 +163,46 @@ mod tests {
             assert_eq!(problems(&pairs), expected);
         }
         assert!(problems(&[certificate, key, kid, hmac]).is_empty());
+    }
+
+    #[test]
+    fn the_status_port_is_nobody_elses() {
+        let both = |name: &str, port: &str| {
+            problems(&[
+                ("THRUSTER_STATUS_PORT", port),
+                (name, port),
+                ("TLS_DOMAIN", "a.example"),
+            ])
+        };
+        for (name, one, other) in [
+            (
+                "THRUSTER_HTTP_PORT",
+                "THRUSTER_HTTP_PORT",
+                "THRUSTER_STATUS_PORT",
+            ),
+            (
+                "THRUSTER_HTTPS_PORT",
+                "THRUSTER_HTTPS_PORT",
+                "THRUSTER_STATUS_PORT",
+            ),
+            (
+                "THRUSTER_TARGET_PORT",
+                "THRUSTER_STATUS_PORT",
+                "THRUSTER_TARGET_PORT",
+            ),
+        ] {
+            let expected = format!("{one} and {other} are both 9: expected two different ports");
+            assert_eq!(both(name, "9"), [expected]);
+        }
+        assert!(both("HTTP_PORT", "0").is_empty());
+    }
+
+    #[test]
+    fn an_address_for_no_port_is_a_mistake() {
+        assert_eq!(
+            problems(&[("THRUSTER_STATUS_BIND", "127.0.0.1")]),
+            ["THRUSTER_STATUS_BIND is set, but THRUSTER_STATUS_PORT is not"]
+        );
     }
 
     #[test]

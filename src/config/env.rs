@@ -7,9 +7,9 @@ use serde::Deserialize;
 use super::{
     given::{Given, Source},
     values::{
-        AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath,
-        Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Page, Paths, Remap, Seconds,
-        SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath, Var,
+        AccelMapping, Address, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains,
+        FilePath, Format, Host, HttpsUrl, Limit, ListenPort, MediaTypes, Page, Paths, Remap,
+        Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath, Var,
     },
 };
 
@@ -67,6 +67,8 @@ pub(super) struct Env {
     pub(super) public_files_enabled: Var<Switch>,
     pub(super) public_path: Var<Directory>,
     pub(super) max_connections: Var<Count>,
+    pub(super) status_port: Option<Var<ListenPort>>,
+    pub(super) status_bind: Option<Var<Address>>,
     pub(super) log_format: Var<Format>,
     pub(super) log_skip_paths: Option<Var<Paths>>,
 }

@@ -6,7 +6,7 @@ use super::{
     env::Env,
     shares::{MARGIN, Shares},
 };
-use crate::{cache, proxy, server, target::Target, tls, tls::Source, upstream};
+use crate::{admin, cache, proxy, server, target::Target, tls, tls::Source, upstream};
 
 /// What every wing was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Config {
     pub proxy: proxy::Settings,
     /// The cache's.
     pub cache: cache::Settings,
+    /// Whether there is a status port, and what it shows.
+    pub admin: Option<admin::Settings>,
     /// The child's.
     pub upstream: upstream::Settings,
     /// The order and the clocks of start and stop.
@@ -61,12 +63,18 @@ pub struct Log {
 }
 
 impl Config {
-    pub(super) fn new(command: Vec<OsString>, env: Env, warnings: Vec<String>) -> Self {
+    pub(super) fn new(
+        command: Vec<OsString>,
+        env: Env,
+        variables: Vec<admin::Variable>,
+        warnings: Vec<String>,
+    ) -> Self {
         let tls = tls(&env);
         Self {
             server: server(&env, tls.is_some()),
             tls,
             cache: cache(&env),
+            admin: admin(&env, variables),
             lifecycle: lifecycle(&env),
             log: Log {
                 debug: env.debug.0,
@@ -162,6 +170,14 @@ fn target(env: &Env) -> Target {
     }
 }
 
+fn admin(env: &Env, variables: Vec<admin::Variable>) -> Option<admin::Settings> {
+    Some(admin::Settings {
+        port: env.status_port.as_ref()?.0,
+        bind: env.status_bind.as_ref().map(|address| address.0),
+        variables,
+    })
+}
+
 fn cache(env: &Env) -> cache::Settings {
     cache::Settings {
         size: env.cache_size.0,
@@ -226,7 +242,8 @@ mod tests {
     fn config(vars: &[(&str, &str)]) -> Config {
         let vars = vars.iter().map(|(name, value)| (name.into(), value.into()));
         let env = Env::read(&given::all(&vars.collect()).unwrap()).unwrap();
-        Config::new(vec!["rails".into(), "server".into()], env, Vec::new())
+        let command = vec!["rails".into(), "server".into()];
+        Config::new(command, env, Vec::new(), Vec::new())
     }
 
     const fn seconds(seconds: u64) -> Duration {
@@ -252,6 +269,7 @@ mod tests {
                 log_refused: true,
             },
             tls: None,
+            admin: None,
             proxy: proxy::Settings {
                 compression: Some(proxy::CompressionSettings {
                     codings: vec![Coding::Zstd, Coding::Br, Coding::Gzip],
@@ -330,6 +348,8 @@ mod tests {
             ("THRUSTER_UPSTREAM_RESPONSE_TIMEOUT", "9"),
             ("THRUSTER_UPSTREAM_IDLE_TIMEOUT", "10"),
             ("THRUSTER_MAX_CONNECTIONS", "11"),
+            ("THRUSTER_STATUS_PORT", "16"),
+            ("THRUSTER_STATUS_BIND", "::1"),
             ("THRUSTER_LOG_FORMAT", "logfmt"),
             ("CACHE_SIZE", "12KB"),
             ("MAX_CACHE_ITEM_SIZE", "13"),
@@ -428,6 +448,12 @@ mod tests {
         assert_eq!(config.tls, Some(tls));
         assert_eq!(config.proxy, proxy);
         assert_eq!(config.lifecycle, lifecycle);
+        let admin = admin::Settings {
+            port: 16,
+            bind: Some(std::net::Ipv6Addr::LOCALHOST.into()),
+            variables: Vec::new(),
+        };
+        assert_eq!(config.admin, Some(admin));
         assert_eq!(
             config.log,
             Log {

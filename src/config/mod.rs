@@ -83,7 +83,8 @@ fn print_config(vars: &Vars) -> Result<String, ConfigError> {
 fn run(command: Vec<OsString>, vars: &Vars) -> Result<Config, ConfigError> {
     let given = given::all(vars).map_err(ConfigError::Variables)?;
     let env = Env::read(&given).map_err(|error| ConfigError::Variables(vec![error.into()]))?;
-    Ok(Config::new(command, env, warnings::all(vars)))
+    let variables = print::variables(&given);
+    Ok(Config::new(command, env, variables, warnings::all(vars)))
 }
 
 fn list(problems: &[Problem]) -> String {
@@ -140,7 +141,7 @@ mod tests {
             ("THRUSTER_HTTP_PORT", "8080"),
             ("BAD_GATEWAY_PAGE", ""),
             ("THRUSTER_TARGET_SOCKET", "/a\nb"),
-            ("THRUSTER_STATUS_PORT", "1"),
+            ("THRUSTER_HTP_PORT", "1"),
         ];
         let text = printed(&["--print-config", "rails"], &vars);
         let line = |start: &str| text.lines().find(|line| line.starts_with(start)).unwrap();
@@ -159,7 +160,8 @@ mod tests {
         assert_eq!(words("THRUSTER_TARGET_S"), socket);
         assert_eq!(line("HTTP_PORT").find('('), line("TARGET_PORT").find('('));
         assert!(
-            text.ends_with("warning: THRUSTER_STATUS_PORT is not supported by this version yet\n")
+            text.ends_with("did you mean THRUSTER_HTTP_PORT?\n"),
+            "{text}"
         );
     }
 

@@ -5,6 +5,7 @@ use super::{
     given::{Given, Source},
     variables::{GROUPS, Group, PREFIX, rows},
 };
+use crate::admin::Variable;
 
 /// The longest setting that others are aligned to, in columns.
 const WIDEST: usize = 60;
@@ -62,9 +63,9 @@ fn help_on(group: &Group, width: usize) -> String {
 
 /// The answer to `--print-config`: a line for each variable, in the order of `--help`, then the warnings.
 pub(super) fn config(given: &[Given], warnings: &[String]) -> String {
-    let lines: Vec<_> = given
-        .iter()
-        .map(|one| (setting(one), origin(one)))
+    let lines: Vec<_> = variables(given)
+        .into_iter()
+        .map(|one| (format!("{}={}", one.name, one.value), one.origin))
         .collect();
     // A long path juts out; it does not push all the others off the screen.
     let widths = lines.iter().map(|(setting, _)| setting.chars().count());
@@ -81,18 +82,25 @@ pub(super) fn config(given: &[Given], warnings: &[String]) -> String {
     lines.chain(warnings).collect()
 }
 
-fn setting(one: &Given) -> String {
+/// What may be shown of each variable, in the order of `--help`.
+pub(super) fn variables(given: &[Given]) -> Vec<Variable> {
+    let variable = |one: &Given| Variable {
+        name: one.row.label(),
+        value: value(one),
+        origin: origin(one),
+    };
+    given.iter().map(variable).collect()
+}
+
+fn value(one: &Given) -> String {
     if one.row.secret && one.source != Source::Default {
-        return format!("{}=(hidden)", one.row.label());
+        return "(hidden)".to_owned();
     }
     // One line each, whatever a path may hold.
-    let odd = one.value.chars().any(char::is_control);
-    let value = if odd {
-        format!("{:?}", one.value)
-    } else {
-        one.value.clone()
-    };
-    format!("{}={value}", one.row.label())
+    match one.value.chars().any(char::is_control) {
+        true => format!("{:?}", one.value),
+        false => one.value.clone(),
+    }
 }
 
 fn origin(one: &Given) -> String {

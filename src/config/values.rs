@@ -6,6 +6,7 @@
 use std::{
     collections::BTreeMap,
     fmt::Debug,
+    net::IpAddr,
     num::{NonZeroU64, NonZeroUsize},
     path::PathBuf,
     str::FromStr,
@@ -260,6 +261,19 @@ impl Kind for ConnectPort {
     }
 }
 
+/// An address of this machine's.
+#[derive(Debug)]
+pub(super) struct Address;
+
+impl Kind for Address {
+    type Value = IpAddr;
+    const EXPECTS: &'static str = "an IP address, such as 127.0.0.1 or ::1";
+
+    fn parse(text: &str) -> Option<IpAddr> {
+        text.parse().ok()
+    }
+}
+
 /// A file that may be missing, or be wanted not at all: the only kind in which empty is a value.
 #[derive(Debug)]
 pub(super) struct Page;
@@ -507,6 +521,8 @@ fn number<N: FromStr>(text: &str) -> Option<N> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv6Addr;
+
     use proptest::prelude::*;
 
     use super::*;
@@ -595,6 +611,17 @@ mod tests {
             ("1", Some(1)),
             ("65535", Some(65535)),
             ("-1", None),
+        ]);
+    }
+
+    #[test]
+    fn an_address_is_a_number_and_no_name() {
+        table::<Address>(&[
+            ("127.0.0.1", Some([127, 0, 0, 1].into())),
+            ("::", Some(Ipv6Addr::UNSPECIFIED.into())),
+            ("[::1]", None),
+            ("localhost", None),
+            ("127.0.0.1:80", None),
         ]);
     }
 

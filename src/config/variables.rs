@@ -4,9 +4,9 @@
 //! the tests of [`Env`](super::env::Env) hold it against this table.
 
 use super::values::{
-    AccelMapping, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains, FilePath, Format,
-    Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Page, Paths, Remap, Seconds, SecretKey,
-    Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath,
+    AccelMapping, Address, Amount, Bytes, Codings, ConnectPort, Count, Directory, Domains,
+    FilePath, Format, Host, HttpsUrl, Kind, Limit, ListenPort, MediaTypes, Page, Paths, Remap,
+    Seconds, SecretKey, Signal, Size, SocketPath, Switch, Text, TlsVersion, UrlPath,
 };
 
 /// Comes before a name that is meant for us alone.
@@ -168,6 +168,8 @@ const PROTECTION: &[Row] = &[
 
 #[rustfmt::skip]
 const OPERATION: &[Row] = &[
+    prefixed::<ListenPort>("STATUS_PORT", "", "health, metrics, a status page (0: any free port)"),
+    prefixed::<Address>("STATUS_BIND", "", "the address for these (not set: all)"),
     prefixed::<Format>("LOG_FORMAT", "json", "json, logfmt, or combined (requests as Apache does)"),
     prefixed::<Paths>("LOG_SKIP_PATHS", "", "do not log requests for these: a comma list"),
 ];
@@ -182,7 +184,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
     "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST", "TRUSTED_PROXIES",
-    "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "STATUS_PORT", "STATUS_BIND", "CONTROL_SOCKET",
+    "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "CONTROL_SOCKET",
 ];
 
 /// A variable that is read with and without the prefix.

@@ -118,10 +118,10 @@ mod tests {
     #[test]
     fn says_what_this_version_cannot_do() {
         assert_eq!(
-            warnings(&["THRUSTER_RATE_LIMIT", "THRUSTER_STATUS_PORT"]),
+            warnings(&["THRUSTER_CONTROL_SOCKET", "THRUSTER_RATE_LIMIT"]),
             [
+                "THRUSTER_CONTROL_SOCKET is not supported by this version yet",
                 "THRUSTER_RATE_LIMIT is not supported by this version yet",
-                "THRUSTER_STATUS_PORT is not supported by this version yet",
             ]
         );
     }

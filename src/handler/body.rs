@@ -3,6 +3,7 @@
 use std::{
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use bytes::Bytes;
@@ -36,7 +37,8 @@ pub struct Body {
     sent: u64,
     /// Why it ends early, until the connection has sent what came before.
     failed: Option<BodyError>,
-    ended: Option<Box<dyn Ended>>,
+    /// Who is told of the end: the log, and who counts.
+    ended: [Option<Box<dyn Ended>>; 2],
 }
 
 /// Where the bytes come from.
@@ -87,8 +89,14 @@ pub enum End {
 
 /// Told once how a body ended.
 pub trait Ended: std::fmt::Debug {
-    /// `sent` bytes were taken by the connection.
-    fn ended(self: Box<Self>, sent: u64, end: End);
+    /// `sent` bytes were taken by the connection, the last of them now.
+    fn ended(self: Box<Self>, sent: u64, end: End, now: Instant);
+}
+
+/// Told once how much a body was before and after it was encoded.
+pub trait Recoded: std::fmt::Debug {
+    /// So many bytes became so many, as far as it got.
+    fn recoded(self: Box<Self>, input: u64, output: u64);
 }
 
 impl Body {
@@ -130,10 +138,12 @@ impl Body {
         }
     }
 
-    /// This body, encoded as it passes; nobody knows how long it will be.
-    pub fn encoded(mut self, encoder: Encoder) -> Self {
+    /// This body, encoded as it passes; nobody knows how long it will be, but `counts` is told afterwards.
+    pub fn encoded(mut self, encoder: Encoder, counts: Option<Box<dyn Recoded>>) -> Self {
         self.read_through();
-        Self::of(Source::Encoded(Box::new(Encoded::new(self, encoder))))
+        Self::of(Source::Encoded(Box::new(Encoded::new(
+            self, encoder, counts,
+        ))))
     }
 
     /// How many bytes are left, where that is known.
@@ -183,14 +193,24 @@ impl Body {
         }
     }
 
+    /// Whether all of it is in memory already.
+    pub fn is_whole(&self) -> bool {
+        matches!(
+            self.source,
+            Source::Empty | Source::Bytes(_) | Source::Pieces(_)
+        )
+    }
+
     /// Whether its end is told by more than the end of the app's connection, which may come too early.
     pub fn is_framed(&self) -> bool {
         self.source.is_framed()
     }
 
-    /// Tells `ended` when this body ends.
+    /// Tells `ended` when this body ends; there is room for two.
     pub fn on_end(&mut self, ended: Box<dyn Ended>) {
-        self.ended = Some(ended);
+        let [first, second] = &mut self.ended;
+        let room = if first.is_none() { first } else { second };
+        *room = Some(ended);
     }
 
     fn of(source: Source) -> Self {
@@ -198,13 +218,17 @@ impl Body {
             source,
             sent: 0,
             failed: None,
-            ended: None,
+            ended: [None, None],
         }
     }
 
     fn end(&mut self, end: End) {
-        if let Some(ended) = self.ended.take() {
-            ended.ended(self.sent, end);
+        let [first @ Some(_), second] = &mut self.ended else {
+            return;
+        };
+        let now = Instant::now();
+        for ended in [first.take(), second.take()].into_iter().flatten() {
+            ended.ended(self.sent, end, now);
         }
     }
 }

@@ -40,6 +40,27 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// All of them, in their order: whoever counts them goes by it.
+    pub const ALL: &'static [Self] = &[
+        Self::BadRequest,
+        Self::BodyTooLarge,
+        Self::BodyTimeout,
+        Self::ClientGone,
+        Self::Booting,
+        Self::HoldFull,
+        Self::Draining,
+        Self::HealthDraining,
+        Self::UpstreamRefused,
+        Self::UpstreamTimeout,
+        Self::UpstreamClosed,
+        Self::UpstreamBadResponse,
+        Self::UpstreamGone,
+        Self::FileMissing,
+        Self::FileRefused,
+        Self::FileFailed,
+        Self::NotCached,
+    ];
+
     /// Whether it is that there is no app to answer: what is stored may be used in its place.
     pub fn is_outage(self) -> bool {
         match self {
@@ -84,5 +105,19 @@ impl Cause {
             Self::FileFailed => "file_failed",
             Self::NotCached => "not_cached",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_stand_in_their_order() {
+        for (place, cause) in Cause::ALL.iter().enumerate() {
+            assert_eq!(*cause as usize, place, "{}", cause.as_str());
+        }
+        // The last one that there is.
+        assert_eq!(Cause::ALL.last(), Some(&Cause::NotCached));
     }
 }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName};
 use http_body::{Body as _, Frame};
 
-use super::{Body, BodyError};
+use super::{Body, BodyError, Recoded};
 use crate::coding::Encoder;
 
 /// How much is encoded before the others of this core have a turn, in bytes: a third of a millisecond.
@@ -37,10 +37,13 @@ pub(super) struct Encoded {
     looks_again: bool,
     trailers: Option<HeaderMap>,
     failed: Option<BodyError>,
+    counts: Option<Box<dyn Recoded>>,
+    taken: u64,
+    given: u64,
 }
 
 impl Encoded {
-    pub(super) fn new(source: Body, encoder: Encoder) -> Self {
+    pub(super) fn new(source: Body, encoder: Encoder, counts: Option<Box<dyn Recoded>>) -> Self {
         Self {
             source,
             encoder,
@@ -49,6 +52,9 @@ impl Encoded {
             looks_again: false,
             trailers: None,
             failed: None,
+            counts,
+            taken: 0,
+            given: 0,
         }
     }
 
@@ -66,6 +72,7 @@ impl Encoded {
     ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             if let Some(piece) = self.encoder.piece() {
+                self.given += piece.len() as u64;
                 return Poll::Ready(Some(Ok(Frame::data(piece))));
             }
             if let Some(error) = self.failed.take() {
@@ -96,6 +103,7 @@ impl Encoded {
         let length = self.input.len().min(self.left);
         self.encoder.push(&self.input.split_to(length));
         self.left -= length;
+        self.taken += length as u64;
     }
 
     fn poll_source(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -138,6 +146,14 @@ impl Encoded {
     }
 }
 
+impl Drop for Encoded {
+    fn drop(&mut self) {
+        if let Some(counts) = self.counts.take() {
+            counts.recoded(self.taken, self.given);
+        }
+    }
+}
+
 fn without_digests(mut trailers: HeaderMap) -> HeaderMap {
     for field in &DIGESTS {
         trailers.remove(field);
@@ -172,7 +188,7 @@ mod tests {
             }
         });
         let encoder = Encoder::new(Coding::Zstd, Purpose::Passing { length: None }, 32);
-        let mut body = Body::from(Bytes::from(vec![b'x'; LENGTH])).encoded(encoder);
+        let mut body = Body::from(Bytes::from(vec![b'x'; LENGTH])).encoded(encoder, None);
         let mut encoded = Vec::new();
         while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
             encoded.extend(frame.unwrap().into_data().unwrap());

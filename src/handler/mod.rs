@@ -11,7 +11,7 @@ mod request;
 
 use std::future::Future;
 
-pub use body::{Body, BodyError, End, Ended, Tee};
+pub use body::{Body, BodyError, End, Ended, Recoded, Tee};
 pub use cause::Cause;
 pub use encoded::DIGESTS;
 pub use incoming::{Incoming, StreamBody};

@@ -62,9 +62,13 @@ impl<B: Body<Data = Bytes> + Unpin> ResponseBody<B> {
         }
     }
 
-    /// Says that this is an event stream: it ends cleanly when the stop signal is relayed.
+    /// Says that this is an event stream: it ends cleanly when the stop signal is relayed, and how long it lasts does not
+    /// say how long the app takes.
     pub fn ends_at_the_relay(&mut self) {
         self.endless = true;
+        if let Some(connection) = &mut self.connection {
+            connection.lap = None;
+        }
     }
 
     /// How many bytes are left, where that is known.

@@ -215,6 +215,7 @@ impl<B: Body<Data = Bytes> + Unpin> Exchange<B> {
             ..
         } = self;
         if head.status == StatusCode::SWITCHING_PROTOCOLS {
+            connection.lap = None;
             return Answer::Switched(head, connection);
         }
         let sending = (!send_failed && !sending.is_done()).then_some(sending);

@@ -20,7 +20,7 @@ use tokio::{
     net::{TcpStream, UnixStream},
 };
 
-use crate::target::Address;
+use crate::{metrics::Lap, target::Address};
 
 /// Room made for a read while little is expected.
 const SMALL_READ: usize = 8 * 1024;
@@ -46,6 +46,8 @@ pub struct Connection {
     pub idle_since: Instant,
     /// Whether it has served an exchange.
     pub reused: bool,
+    /// How long the app takes with the one that it serves, where that is counted.
+    pub lap: Option<Lap>,
 }
 
 #[derive(Debug)]
@@ -73,6 +75,7 @@ impl Connection {
             read: BytesMut::new(),
             idle_since: Instant::now(),
             reused: false,
+            lap: None,
         })
     }
 

@@ -157,13 +157,14 @@ impl Journal {
         entry
     }
 
-    fn write(self: &Rc<Self>, entry: &Entry, sent: u64) {
+    fn write(self: &Rc<Self>, entry: &Entry, sent: u64, now: Instant) {
         let mut lines = self.lines.borrow_mut();
         let mut timestamp = self.timestamp.borrow_mut();
         let time = timestamp.of(SystemTime::now());
         match self.format {
             LogFormat::Json | LogFormat::Logfmt => {
-                entry.write(&mut lines, self.format.shape(), time, sent);
+                let took = now.saturating_duration_since(entry.began);
+                entry.write(&mut lines, self.format.shape(), time, sent, took);
             }
             LogFormat::Combined => entry.write_as_apache(&mut lines, &timestamp.common(), sent),
         }
@@ -323,10 +324,10 @@ impl Entry {
         self.cause = Some(Cause::ClientGone);
     }
 
-    fn write(&self, lines: &mut Vec<u8>, shape: Shape, time: &[u8], sent: u64) {
+    fn write(&self, lines: &mut Vec<u8>, shape: Shape, time: &[u8], sent: u64, took: Duration) {
         let text =
             |value: &Option<HeaderValue>| value.clone().unwrap_or(HeaderValue::from_static(""));
-        let took = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let took = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         let mut line = Line::begin(lines, shape, time, "INFO", "Request");
         line.integer("status", u64::from(self.status));
         line.integer("dur", took);
@@ -340,7 +341,7 @@ impl Entry {
 }
 
 impl Ended for Entry {
-    fn ended(mut self: Box<Self>, sent: u64, end: End) {
+    fn ended(mut self: Box<Self>, sent: u64, end: End, now: Instant) {
         match end {
             End::Whole => {}
             End::Dropped if self.to_head => {}
@@ -352,7 +353,7 @@ impl Ended for Entry {
         let Some(journal) = self.journal.take() else {
             return;
         };
-        journal.write(&self, sent);
+        journal.write(&self, sent, now);
         let mut spare = journal.spare.borrow_mut();
         if spare.len() < SPARE {
             self.content_type = None;
@@ -366,12 +367,13 @@ impl Drop for Entry {
     /// The client left before there was an answer.
     fn drop(&mut self) {
         if let Some(journal) = self.journal.take() {
-            journal.write(self, 0);
+            journal.write(self, 0, Instant::now());
         }
     }
 }
 
-fn cause(error: BodyError) -> Cause {
+/// What to call a body that failed.
+pub(super) fn cause(error: BodyError) -> Cause {
     match error {
         BodyError::File => Cause::FileFailed,
         BodyError::App(Error::Truncated) => Cause::UpstreamClosed,

@@ -3,7 +3,7 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> caching ->
+//! measure -> request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> caching ->
 //! hold -> reverse proxy -> the app
 //! ```
 
@@ -21,6 +21,7 @@ mod headers;
 mod health;
 mod hold;
 mod kept;
+mod measure;
 mod page;
 mod percent;
 mod pool;
@@ -44,13 +45,17 @@ use self::{
     caching::Caching,
     compression::{Compression, Policy},
     health::Health,
+    measure::Measure,
     public_files::PublicFiles,
     refuse::Refuse,
     request_id::RequestIds,
     reverse_proxy::ReverseProxy,
     sendfile::Sendfile,
 };
-use crate::{cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout};
+use crate::{
+    cache::Cache, content::Coding, drain::Watch, handler::Handler, journal::Stdout,
+    metrics::Recorder,
+};
 
 /// What the request path was told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -123,9 +128,11 @@ pub fn stack(
     cache: &Cache,
     stdout: Stdout,
     watch: Watch,
+    recorder: Recorder,
 ) -> impl Handler + use<> {
-    let compression = settings.compression.as_ref().map(Policy::new);
-    let path = ReverseProxy::new(settings, app.clone(), watch.clone());
+    let compression = settings.compression.as_ref();
+    let compression = compression.map(|settings| Policy::new(settings, recorder.clone()));
+    let path = ReverseProxy::new(settings, app.clone(), watch.clone(), recorder.clone());
     let path = Caching::new(
         cache.clone(),
         app,
@@ -144,5 +151,6 @@ pub fn stack(
         settings.forward_headers,
         path,
     );
-    RequestIds::new(path)
+    let path = RequestIds::new(path);
+    Measure::new(recorder, cache.settings().size > 0, path)
 }

@@ -88,6 +88,9 @@ impl Home for Pool {
             return;
         }
         connection.idle_since = Instant::now();
+        if let Some(lap) = connection.lap.take() {
+            lap.end(connection.idle_since);
+        }
         self.idle.borrow_mut().push(Idle {
             connection,
             _open: self.watch.open(Kind::Pooled),

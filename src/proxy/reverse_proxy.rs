@@ -1,6 +1,11 @@
 //! The end of the path: asks the app.
 
-use std::{cell::RefCell, io, rc::Rc, time::Duration};
+use std::{
+    cell::RefCell,
+    io,
+    rc::Rc,
+    time::{Duration, Instant},
+};
 
 use http::{HeaderValue, StatusCode, Version, header};
 use tokio::task::spawn_local;
@@ -20,6 +25,7 @@ use crate::{
         Body, Cause, Client, Handler, Refusal, Request, RequestBody, Response, Upgrade, answer,
     },
     http1::{Answer, Connection, Exchange, ExchangeError, Head},
+    metrics::Recorder,
 };
 
 /// How many buffers for heads are kept to be used again.
@@ -39,6 +45,7 @@ pub(super) struct ReverseProxy {
     response_timeout: Option<Duration>,
     boot_hold: Duration,
     spare_heads: RefCell<Vec<Vec<u8>>>,
+    recorder: Recorder,
 }
 
 /// Why the app did not answer.
@@ -67,7 +74,7 @@ impl From<ExchangeError<Refusal>> for Failure {
 }
 
 impl ReverseProxy {
-    pub(super) fn new(settings: &Settings, app: App, watch: Watch) -> Self {
+    pub(super) fn new(settings: &Settings, app: App, watch: Watch, recorder: Recorder) -> Self {
         Self {
             app,
             pool: Pool::new(settings.idle_timeout, watch.clone()),
@@ -82,7 +89,16 @@ impl ReverseProxy {
             response_timeout: settings.response_timeout,
             boot_hold: settings.boot_hold_timeout,
             spare_heads: RefCell::default(),
+            recorder,
         }
+    }
+
+    /// An answer if the request is not to wait for an app that boots, or has waited long enough.
+    async fn hold(&self, request: &Request) -> Option<Response> {
+        let began = Instant::now();
+        let response = hold(&self.app, &self.page, self.boot_hold, request).await;
+        self.recorder.queued(began.elapsed());
+        response
     }
 
     /// One request, one answer; a kept-alive connection that turns out to be dead is replaced once by a fresh one, if the
@@ -94,11 +110,12 @@ impl ReverseProxy {
         let mut fresh = false;
         loop {
             let kept = || self.pool.take(request.client.arrived);
-            let connection = match (!fresh).then(kept).flatten() {
+            let mut connection = match (!fresh).then(kept).flatten() {
                 Some(connection) => connection,
                 // Boxed, as it is rare: it would take up room in every request's future.
                 None => Box::pin(self.connect()).await?,
             };
+            connection.lap = self.recorder.lap();
             let mut exchange = self.exchange(connection, request, head, written);
             let client = &request.client;
             match exchange
@@ -162,10 +179,16 @@ impl ReverseProxy {
                 .map_err(|_| Failure::ConnectTimeout)?,
             None => connecting.await,
         };
-        connected.map_err(|error| {
-            self.app.refused();
-            Failure::Refused(error)
-        })
+        match connected {
+            Ok(connection) => {
+                self.recorder.upstream_connected();
+                Ok(connection)
+            }
+            Err(error) => {
+                self.app.refused();
+                Err(Failure::Refused(error))
+            }
+        }
     }
 
     fn respond(
@@ -276,8 +299,7 @@ impl ReverseProxy {
 impl Handler for ReverseProxy {
     async fn handle(&self, mut request: Box<Request>) -> Response {
         if self.app.is_booting()
-            && let Some(response) =
-                Box::pin(hold(&self.app, &self.page, self.boot_hold, &request)).await
+            && let Some(response) = Box::pin(self.hold(&request)).await
         {
             return response;
         }

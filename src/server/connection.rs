@@ -45,7 +45,7 @@ use crate::{
         Body, BodyError, Client, Handler, Incoming, Request, RequestBody, RequestId, Response,
         Upgrade, UpgradeSlot,
     },
-    tls,
+    metrics, tls,
 };
 
 /// A connection of core `core`; counted by `open`, woken through `place`.
@@ -118,6 +118,7 @@ impl<H: Handler + 'static> Connection<H> {
 
     /// Makes the handshake, as long as it may take.
     async fn encrypt(&self, tcp: TcpStream, acceptor: tls::Acceptor, clock: &mut Clock) -> Begun {
+        let began = Instant::now();
         let handshake = async {
             // It is never closed.
             let _room = self.core.handshakes.acquire().await;
@@ -140,6 +141,8 @@ impl<H: Handler + 'static> Connection<H> {
             clock.poll(Some(limit.deadline()), cx).map(|()| None)
         })
         .await;
+        let end = made.as_ref().map_or(metrics::Handshake::Timeout, how_ended);
+        self.state.recorder.handshake(end, began.elapsed());
         match made {
             Some(made) => self.encrypted(made),
             None => self.give_up(),
@@ -242,7 +245,9 @@ impl<H: Handler + 'static> Connection<H> {
                 }
                 Leave::Done => {
                     if let Some((slot, tunnel)) = self.state.take_tunnel() {
-                        return slot.keep(Tunnelled::new(stream, ahead, self.open, tunnel));
+                        let recorder = self.state.recorder.clone();
+                        return slot
+                            .keep(Tunnelled::new(stream, ahead, self.open, tunnel, recorder));
                     }
                     break Leave::Done;
                 }
@@ -419,6 +424,15 @@ impl<H> Connection<H> {
         if lingers {
             finish(stream, &state.watch);
         }
+    }
+}
+
+/// In a word for the count.
+fn how_ended(made: &Result<tls::Stream, tls::HandshakeError>) -> metrics::Handshake {
+    match made.as_ref().map_err(tls::HandshakeError::reason) {
+        Ok(_) => metrics::Handshake::Done,
+        Err(tls::Reason::Challenge) => metrics::Handshake::Challenge,
+        Err(tls::Reason::NoCertificate(_) | tls::Reason::Failed(_)) => metrics::Handshake::Failed,
     }
 }
 

@@ -28,6 +28,7 @@ use super::{
 use crate::{
     drain::{Kind, Open, Stage, Watch, WatchSeed},
     handler::Handler,
+    metrics::{Recorder, Seed},
 };
 
 /// The longest head that a client may send, in bytes, and the most that is buffered of a response.
@@ -54,40 +55,42 @@ pub(super) struct Core<H> {
     pub(super) memory: Rc<Memory>,
     timeouts: Timeouts,
     watch: Watch,
+    recorder: Recorder,
 }
 
 /// Runs a core until the acceptors are gone and everything is cut.
 pub(super) fn run<H, F>(
     settings: &Settings,
-    seed: WatchSeed,
+    seeds: (WatchSeed, Seed),
     stack: F,
     arrivals: mpsc::UnboundedReceiver<Arrival>,
 ) where
     H: Handler + 'static,
-    F: Fn(Watch) -> H,
+    F: Fn(Watch, Recorder) -> H,
 {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default());
     match runtime {
-        Ok(runtime) => runtime.block_on(serve(settings, seed.plant(), stack, arrivals)),
+        Ok(runtime) => runtime.block_on(serve(settings, seeds, stack, arrivals)),
         Err(error) => tracing::error!(%error, "cannot start a core"),
     }
 }
 
 async fn serve<H, F>(
     settings: &Settings,
-    watch: Watch,
+    (watch, recorder): (WatchSeed, Seed),
     stack: F,
     mut arrivals: mpsc::UnboundedReceiver<Arrival>,
 ) where
     H: Handler + 'static,
-    F: Fn(Watch) -> H,
+    F: Fn(Watch, Recorder) -> H,
 {
+    let (watch, recorder) = (watch.plant(), recorder.plant());
     let registry = Registry::new(watch.clone());
     let core = Rc::new(Core {
-        handler: Rc::new(stack(watch.clone())),
+        handler: Rc::new(stack(watch.clone(), recorder.clone())),
         http: http(),
         http2: http2::builder(),
         h2c: settings.h2c,
@@ -98,6 +101,7 @@ async fn serve<H, F>(
         memory: Rc::default(),
         timeouts: Timeouts::from(settings),
         watch: watch.clone(),
+        recorder,
     });
     spawn_local(follow(watch.clone(), registry.clone()));
     while let Some(arrival) = arrivals.recv().await {
@@ -188,8 +192,11 @@ impl<H: Handler + 'static> Core<H> {
             at,
             self.timeouts,
             self.watch.clone(),
+            self.recorder.clone(),
         );
-        if matches!(face, Face::Secure(_)) {
+        let secure = matches!(face, Face::Secure(_));
+        self.recorder.connection(secure);
+        if secure {
             state.begins_with_a_handshake();
         }
         let state = Rc::new(state);

@@ -103,7 +103,7 @@ impl Io {
             match sent {
                 Ok(sent) => {
                     self.turn += sent;
-                    self.state.wrote();
+                    self.state.wrote(sent);
                     return Poll::Ready(Ok(sent));
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.turn = 0,
@@ -113,10 +113,10 @@ impl Io {
         }
     }
 
-    fn note<T>(&self, wrote: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+    fn note(&self, wrote: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match &wrote {
             Poll::Pending => self.state.write_blocked(),
-            Poll::Ready(Ok(_)) => self.state.wrote(),
+            Poll::Ready(Ok(bytes)) => self.state.wrote(*bytes),
             Poll::Ready(Err(_)) => self.state.broke(),
         }
         wrote

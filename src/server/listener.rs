@@ -40,6 +40,8 @@ pub enum PortName {
     Http,
     /// `HTTPS_PORT`.
     Https,
+    /// `THRUSTER_STATUS_PORT`.
+    Status,
 }
 
 /// An open door: one queue of connections, or one for each core. Dropping it resets every connection that was not
@@ -101,7 +103,11 @@ impl Bound {
         Self::named(address, PortName::Http)
     }
 
-    fn named(address: SocketAddr, name: PortName) -> Result<Self, BindError> {
+    /// As [`at`](Self::at), for the port of this `name`.
+    ///
+    /// # Errors
+    /// As [`bind`](Self::bind).
+    pub fn named(address: SocketAddr, name: PortName) -> Result<Self, BindError> {
         bound_socket(address)
             .and_then(|socket| {
                 let address = local_address(&socket)?;
@@ -318,6 +324,7 @@ impl PortName {
         match self {
             Self::Http => 8080,
             Self::Https => 8443,
+            Self::Status => 9090,
         }
     }
 }
@@ -327,6 +334,7 @@ impl fmt::Display for PortName {
         f.write_str(match self {
             Self::Http => "HTTP_PORT",
             Self::Https => "HTTPS_PORT",
+            Self::Status => "THRUSTER_STATUS_PORT",
         })
     }
 }

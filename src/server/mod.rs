@@ -49,6 +49,7 @@ use self::acceptor::Arrival;
 use crate::{
     drain::{Gate, Watch, WatchSeed},
     handler::Handler,
+    metrics::{Metrics, Recorder},
 };
 
 /// What the front server was told.
@@ -87,18 +88,19 @@ pub struct Server {
 }
 
 impl Server {
-    /// Starts one core for each of `seeds`; `stack` builds the request path on each of them.
+    /// Starts one core for each of `seeds`, which counts for `metrics`; `stack` builds the request path on each of them.
     ///
     /// # Errors
     /// When a thread cannot be started.
     pub fn start<H, F>(
         settings: &Settings,
         seeds: Vec<WatchSeed>,
+        metrics: &Metrics,
         stack: F,
     ) -> std::io::Result<Self>
     where
         H: Handler + 'static,
-        F: Fn(Watch) -> H + Clone + Send + 'static,
+        F: Fn(Watch, Recorder) -> H + Clone + Send + 'static,
     {
         let mut server = Self {
             senders: Vec::new(),
@@ -108,9 +110,10 @@ impl Server {
         for (index, seed) in seeds.into_iter().enumerate() {
             let (sender, receiver) = mpsc::unbounded_channel();
             let (settings, stack) = (settings.clone(), stack.clone());
+            let seeds = (seed, metrics.seed(index));
             let thread = std::thread::Builder::new()
                 .name(format!("core-{index}"))
-                .spawn(move || core::run(&settings, seed, stack, receiver))?;
+                .spawn(move || core::run(&settings, seeds, stack, receiver))?;
             server.senders.push(sender);
             server.threads.push(thread);
         }
@@ -196,7 +199,7 @@ mod tests {
     async fn a_panic_ends_its_connection_and_nothing_else() {
         let settings = settings();
         let (drain, seeds) = Drain::new(1);
-        let server = Server::start(&settings, seeds, |_| Stumbles).unwrap();
+        let server = Server::start(&settings, seeds, &Metrics::off(), |_, _| Stumbles).unwrap();
         let listener = Bound::at(([127, 0, 0, 1], 0).into()).unwrap();
         let listener = listener.listen().unwrap();
         let address = listener.local_addr();

@@ -17,6 +17,7 @@ use super::{Settings, close::buffered, streams::Streams, unsent::unsent};
 use crate::{
     drain::{Kind, Open, Stage, Watch},
     handler::{Downstream, UpgradeSlot},
+    metrics::Recorder,
 };
 
 /// A connection younger than this may still have its first request on the wire.
@@ -82,6 +83,7 @@ pub(super) struct State {
     /// The socket, for a look into its buffer; valid as long as the connection's task.
     pub(super) socket: RawFd,
     pub(super) watch: Watch,
+    pub(super) recorder: Recorder,
     pub(super) timeouts: Timeouts,
     /// When it was accepted or, if it is encrypted, could send its first request.
     accepted: Cell<Instant>,
@@ -132,6 +134,7 @@ impl State {
         accepted: Instant,
         timeouts: Timeouts,
         watch: Watch,
+        recorder: Recorder,
     ) -> Self {
         Self {
             peer,
@@ -162,6 +165,7 @@ impl State {
             waker: RefCell::new(None),
             seen: Cell::new(watch.stage()),
             watch,
+            recorder,
         }
     }
 
@@ -173,6 +177,7 @@ impl State {
             self.ended.set(true);
             return;
         }
+        self.recorder.received(bytes);
         self.touched.set(true);
         if !self.in_flight() && self.head_since.get().is_none() {
             self.head_since.set(Some(Instant::now()));
@@ -227,7 +232,9 @@ impl State {
         }
     }
 
-    pub(super) fn wrote(&self) {
+    /// The kernel took so many bytes.
+    pub(super) fn wrote(&self, bytes: usize) {
+        self.recorder.sent(bytes);
         self.stall.set(None);
         self.between.set(false);
     }
@@ -563,7 +570,17 @@ mod tests {
         };
         let peer = SocketAddr::from(([127, 0, 0, 1], 1));
         let watch = seeds.remove(0).plant();
-        (State::new(peer, -1, Instant::now(), timeouts, watch), drain)
+        (
+            State::new(
+                peer,
+                -1,
+                Instant::now(),
+                timeouts,
+                watch,
+                Recorder::default(),
+            ),
+            drain,
+        )
     }
 
     /// What is due after so many seconds, one after the other.
@@ -608,7 +625,7 @@ mod tests {
         state.write_blocked();
         assert!(state.deadline().unwrap() < Instant::now() + seconds(21));
         assert_eq!(due(&state, 21), Due::Write);
-        state.wrote();
+        state.wrote(1);
         assert_eq!(due(&state, 1_000), Due::Nothing);
     }
 

@@ -10,7 +10,10 @@ use bytes::{Buf, Bytes};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 use super::{close::buffered, core::Admission, stream::Stream};
-use crate::drain::{Kind, Open, Stage};
+use crate::{
+    drain::{Kind, Open, Stage},
+    metrics::Recorder,
+};
 
 /// Counted as a connection until it is dropped, and as a tunnel until then or, once the app is gone, until our FIN is out.
 #[derive(Debug)]
@@ -19,15 +22,23 @@ pub(super) struct Tunnelled {
     ahead: Bytes,
     _connection: Admission,
     tunnel: Open,
+    recorder: Recorder,
 }
 
 impl Tunnelled {
-    pub(super) fn new(stream: Stream, ahead: Bytes, connection: Admission, tunnel: Open) -> Self {
+    pub(super) fn new(
+        stream: Stream,
+        ahead: Bytes,
+        connection: Admission,
+        tunnel: Open,
+        recorder: Recorder,
+    ) -> Self {
         Self {
             stream,
             ahead,
             _connection: connection,
             tunnel,
+            recorder,
         }
     }
 
@@ -51,6 +62,7 @@ impl AsyncRead for Tunnelled {
         if self.ahead.is_empty() {
             let before = buffer.filled().len();
             ready!(Pin::new(&mut self.stream).poll_read(cx, buffer))?;
+            self.recorder.received(buffer.filled().len() - before);
             if self.tunnel.kind() == Kind::Closing && buffer.filled().len() > before {
                 self.tunnel.becomes(Kind::Lingering);
             }
@@ -69,7 +81,9 @@ impl AsyncWrite for Tunnelled {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let wrote = ready!(Pin::new(&mut self.stream).poll_write(cx, bytes))?;
+        self.recorder.sent(wrote);
+        Poll::Ready(Ok(wrote))
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -3,6 +3,7 @@
 //! [`Service::start`] has the one fixed order of starting, [`Service::run`] the one loop; what follows what is decided in
 //! [`lifecycle`] alone.
 
+mod board;
 pub mod deadlines;
 pub mod lifecycle;
 pub mod repeats;
@@ -21,12 +22,14 @@ use tokio::sync::watch;
 
 pub use self::start::StartError;
 use self::{
+    board::Board,
     deadlines::{Budget, Plan},
     lifecycle::{Event, Phase, Reason},
     repeats::{Repeats, Verdict},
     signals::{Heard, Signals},
 };
 use crate::{
+    admin::{self, Admin},
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
@@ -72,6 +75,8 @@ pub struct Service {
     reminder: Option<Instant>,
     stop: Option<Stop>,
     started: Instant,
+    board: Rc<Board>,
+    admin: Option<Admin>,
 }
 
 /// The front listeners, as far as they have come.
@@ -124,6 +129,11 @@ impl Service {
         self.upstream.pid()
     }
 
+    /// Tells how it is, to whoever is on this thread.
+    pub fn source(&self) -> admin::Source {
+        self.board.source()
+    }
+
     /// Lives until the child is gone; the exit code.
     pub async fn run(mut self) -> u8 {
         loop {
@@ -136,6 +146,7 @@ impl Service {
             let (phase, action) = before.on(event);
             if phase != before {
                 tracing::debug!(from = ?before, to = ?phase, "phase");
+                self.board.enters(phase);
                 self.phase.send_replace(phase);
             }
             self.perform(action).await;
@@ -202,7 +213,7 @@ impl Service {
             plan: plan(),
             step: now,
         };
-        self.stop.get_or_insert(stop);
+        self.board.stops(*self.stop.get_or_insert(stop));
         // Before anybody is told: who reads of the signal finds it in force.
         self.leave();
         match verdict {
@@ -224,6 +235,7 @@ impl Service {
     fn on_exit(&mut self, exit: Exit) -> Event {
         let since = self.stop.map_or(self.started, |stop| stop.step);
         tracing::info!(status = %exit, took_ms = millis(since), "child exited");
+        self.board.app_exited(exit);
         let code = exit.code();
         let code = self
             .settings
@@ -273,21 +285,31 @@ impl Service {
             Change::Ready(address) => {
                 tracing::info!(addr = %address, after_ms = millis(self.started), "app ready");
                 self.app.set(AppState::Found(address));
+                self.board.app_accepts();
                 let starting = *self.phase.borrow() == Phase::Starting;
                 starting.then(|| self.open_front())
             }
             Change::NotAccepting => {
                 tracing::warn!("app not accepting");
+                self.board
+                    .app_is_away("the app does not accept connections");
                 None
             }
             Change::Away(AppSays::Stopping) => {
                 tracing::info!("app stopping");
+                self.board.app_is_away("the app says that it is stopping");
                 // Whoever finds its port closed from now on is asked to come back.
                 self.app.stops();
                 None
             }
             Change::Away(_) => {
                 tracing::info!("app reloading");
+                self.board.app_is_away("the app says that it is reloading");
+                None
+            }
+            Change::Status(status) => {
+                tracing::debug!(status, "app status");
+                self.board.app_says(status);
                 None
             }
         }

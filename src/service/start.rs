@@ -2,19 +2,22 @@
 
 use std::{future::pending, io, rc::Rc, time::Instant};
 
-use tokio::sync::watch;
+use tokio::{sync::watch, task::spawn_local};
 
 use super::{
     Event, Front, Phase, Service,
+    board::{Board, Witnesses},
     deadlines::Budget,
     repeats::Repeats,
     signals::{Heard, Signals},
 };
 use crate::{
+    admin::{self, Admin, Desk, History},
     cache::Cache,
     config::Config,
     drain::Drain,
     journal::Stdout,
+    metrics::Metrics,
     proxy::{self, App, Probe},
     server::{
         self, Face, PlainFace, Redirect, Server,
@@ -84,6 +87,7 @@ impl Service {
         let mut signals = Signals::install().map_err(StartError::Signals)?;
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
         let bound = bind(&config, tls.as_ref())?;
+        let status = config.admin.as_ref().map(open_status).transpose()?;
         let plain_face = plain_face(&config, tls.as_ref(), &bound);
         let listening = if config.lifecycle.wait_for_target_port {
             Err(bound)
@@ -97,15 +101,21 @@ impl Service {
         let drain = Rc::new(drain);
         let (app, readiness) = find_app(&config, &drain);
         let readiness = readiness.listening(notify);
+        let metrics = match config.admin {
+            Some(_) => Metrics::new(server::cores()),
+            None => Metrics::off(),
+        };
+        let cache = Cache::new(config.cache);
         let server = {
-            let (proxy, app) = (config.proxy.clone(), app.clone());
-            let cache = Cache::new(config.cache);
-            let stack = move |watch| {
-                let path = proxy::stack(&proxy, app.clone(), &cache, stdout.clone(), watch);
+            let (proxy, app, cache) = (config.proxy.clone(), app.clone(), cache.clone());
+            let stack = move |watch, recorder| {
+                let (app, stdout) = (app.clone(), stdout.clone());
+                let path = proxy::stack(&proxy, app, &cache, stdout, watch, recorder);
                 Redirect::new(plain_face.clone(), path)
             };
-            Server::start(&config.server, seeds, stack).map_err(StartError::Threads)?
+            Server::start(&config.server, seeds, &metrics, stack).map_err(StartError::Threads)?
         };
+        let names = tls.as_ref().map(Tls::names);
         let certificates = tls.map(Tls::keep).transpose();
         let certificates = certificates.map_err(StartError::Threads)?;
         let lifecycle = config.lifecycle;
@@ -119,6 +129,19 @@ impl Service {
         let wait = lifecycle
             .wait_for_target_port_timeout
             .filter(|_| lifecycle.wait_for_target_port);
+        let history: Rc<History> = Rc::default();
+        let witnesses = Witnesses {
+            drain: drain.clone(),
+            cache,
+            names,
+            metrics: metrics.clone(),
+            history: history.clone(),
+        };
+        let board = Board::new(witnesses, started, upstream.pid());
+        let admin = config.admin.zip(status).map(|(settings, listener)| {
+            let desk = desk(settings, &board, metrics, history);
+            Admin::open(listener, desk)
+        });
         let mut service = Self {
             phase: watch::Sender::new(Phase::Starting),
             settings: lifecycle,
@@ -140,6 +163,8 @@ impl Service {
             reminder: None,
             stop: None,
             started,
+            board,
+            admin,
         };
         match listening {
             Ok(listeners) => service.accept(listeners),
@@ -173,6 +198,35 @@ fn bind(config: &Config, tls: Option<&Tls>) -> Result<Vec<(Bound, Face)>, BindEr
         bound.push((secure, Face::Secure(tls.acceptor())));
     }
     Ok(bound)
+}
+
+/// The status port, which answers from the start to the end.
+fn open_status(settings: &admin::Settings) -> Result<Listener, BindError> {
+    let bound = match settings.bind {
+        Some(address) => Bound::named((address, settings.port).into(), PortName::Status)?,
+        None => Bound::bind(settings.port, PortName::Status)?,
+    };
+    let listener = bound.listen()?;
+    tracing::info!(addr = %listener.local_addr(), "status port open");
+    Ok(listener)
+}
+
+/// All that the status port can be asked, and who takes down its charts.
+fn desk(
+    settings: admin::Settings,
+    board: &Rc<Board>,
+    metrics: Metrics,
+    history: Rc<History>,
+) -> Desk {
+    let source = board.source();
+    spawn_local(history.clone().keep(metrics.clone(), source.clone()));
+    Desk::new(
+        source,
+        board.changes(),
+        metrics,
+        history,
+        settings.variables,
+    )
 }
 
 /// What stands on the plain port when there is TLS; the kernel may have chosen the other one.

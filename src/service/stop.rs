@@ -100,6 +100,7 @@ impl Service {
     fn begin_drain(&mut self) {
         self.step();
         self.draining = Some(Instant::now());
+        self.board.drain_begins();
         self.reminder = Some(Instant::now() + PROGRESS);
         self.say_draining();
         let drain = self.drain.clone();
@@ -125,6 +126,7 @@ impl Service {
         let Some(since) = self.draining.take() else {
             return;
         };
+        self.board.drain_ends();
         let remaining = self.drain.tally().requests();
         tracing::info!(reason, took_ms = millis(since), remaining, "drain finished");
     }
@@ -301,6 +303,9 @@ impl Service {
         }
         if let Some(certificates) = self.certificates.take() {
             certificates.join(Instant::now() + LINGER).await;
+        }
+        if let Some(admin) = self.admin.take() {
+            admin.close().await;
         }
         let total_ms = self.stop.map_or(0, |stop| millis(stop.began));
         let tally = self.drain.tally();

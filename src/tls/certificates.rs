@@ -1,6 +1,6 @@
 //! The certificates of this moment, by name: swapped under running handshakes, which take no lock.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use arc_swap::ArcSwap;
 use rustls::{
@@ -59,6 +59,16 @@ impl Certificates {
             Some(Some(certified)) => Some(certified.clone()),
             Some(None) | None => current.first(),
         }
+    }
+
+    /// For whom each certificate is, and until when it is good.
+    pub(super) fn expiries(&self) -> Vec<(String, SystemTime)> {
+        let current = self.0.current.load();
+        let expiry = |pair: &Pair| {
+            let name = pair.names.first().map(ToString::to_string);
+            (name.unwrap_or_default(), pair.validity.until)
+        };
+        current.pairs.iter().flatten().map(expiry).collect()
     }
 
     /// Whether a certificate is for `host`.

@@ -1,5 +1,7 @@
 //! Who we are.
 
+use std::time::SystemTime;
+
 use super::{certificates::Certificates, domain::Domain};
 
 /// The names that we answer to; a clone is the same.
@@ -15,6 +17,11 @@ impl Names {
             domains,
             certificates,
         }
+    }
+
+    /// Each certificate of this moment, by the first name that it is for, and until when it is good.
+    pub fn expiries(&self) -> Vec<(String, SystemTime)> {
+        self.certificates.expiries()
     }
 
     /// Whether `host`, in lower case and without port or brackets, is one of us: of `TLS_DOMAIN`, or without that, whoever

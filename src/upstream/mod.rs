@@ -23,6 +23,7 @@ mod exit;
 mod limits;
 pub mod notify;
 mod probe;
+mod puma;
 pub mod readiness;
 mod reaper;
 mod signal;
@@ -33,6 +34,7 @@ mod tests;
 pub use command::SpawnError;
 pub use exit::Exit;
 pub use limits::{Nofile, raise_nofile};
+pub use puma::Puma;
 pub use signal::Name;
 
 use reaper::Reaper;

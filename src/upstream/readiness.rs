@@ -37,6 +37,8 @@ pub enum Change {
     NotAccepting,
     /// It says itself that it reloads, or stops.
     Away(AppSays),
+    /// It says how it is, for people (`STATUS`).
+    Status(String),
 }
 
 /// The news about the app's port, for one listener on one thread.
@@ -50,6 +52,8 @@ pub struct Readiness {
     notify: Option<Rc<Notify>>,
     /// The app's last word, if it ever spoke.
     said: Option<AppSays>,
+    /// What it said for people and nobody was told yet.
+    status: Option<String>,
     /// When it began to be as it is.
     since: Instant,
     /// When the last probe ended, and the next one starts.
@@ -103,6 +107,7 @@ impl Readiness {
             address: None,
             notify: None,
             said: None,
+            status: None,
             since: now,
             probed: None,
             next: now,
@@ -137,6 +142,9 @@ impl Readiness {
     pub async fn changed(&mut self) -> Change {
         let notify = self.notify.clone();
         loop {
+            if let Some(status) = self.status.take() {
+                return Change::Status(status);
+            }
             let before = self.state();
             tokio::select! {
                 biased;
@@ -152,9 +160,7 @@ impl Readiness {
 
     fn hear(&mut self, message: Message) {
         self.said = message.state.or(self.said);
-        if let Some(status) = message.status {
-            tracing::debug!(status, "app status");
-        }
+        self.status = message.status.or_else(|| self.status.take());
     }
 
     fn state(&self) -> Change {
@@ -347,11 +353,15 @@ mod tests {
         let ready = Change::Ready(Address::Tcp(address));
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STATUS=fine").unwrap();
-        app.send(b"RELOADING=1").unwrap();
+        let status = Change::Status("fine".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
+        app.send(b"STATUS=busy\nRELOADING=1").unwrap();
         assert_eq!(
             soon(readiness.changed()).await,
             Change::Away(AppSays::Reloading)
         );
+        let status = Change::Status("busy".to_owned());
+        assert_eq!(soon(readiness.changed()).await, status);
         app.send(b"READY=1").unwrap();
         assert_eq!(soon(readiness.changed()).await, ready);
         app.send(b"STOPPING=1").unwrap();

@@ -52,6 +52,7 @@ impl Policy {
             return Some(Work { coding, plain });
         }
         let coded = Bytes::from(encode_whole(coding, &stored.body, self.jitter()));
+        self.count(coding, stored.body.len(), coded.len());
         cache.put_coded(stored.content, coding.as_str(), coded.clone());
         send(response, coded);
         None
@@ -85,6 +86,7 @@ impl Work {
                 let made = spawn_blocking(move || encode_whole(coding, &plain, jitter)).await;
                 made.ok().map(|made| {
                     let coded = Bytes::from(made);
+                    policy.count(coding, stored.body.len(), coded.len());
                     cache.put_coded(stored.content, coding.as_str(), coded.clone());
                     lead.land(Landing::Stored);
                     coded

@@ -107,13 +107,17 @@ impl Policy {
         let encoder = Encoder::new(coding, purpose, self.jitter());
         let body = std::mem::replace(response.body_mut(), Body::empty());
         *response.body_mut() = match body.into_whole(AT_ONCE) {
-            Ok(content) => Body::from(Bytes::from(encoder.whole(&content))),
+            Ok(content) => {
+                let encoded = encoder.whole(&content);
+                self.count(coding, content.len(), encoded.len());
+                Body::from(Bytes::from(encoded))
+            }
             Err(body) => {
                 if !knows_chunks {
                     // Only a close can end it.
                     *response.version_mut() = Version::HTTP_10;
                 }
-                body.encoded(encoder)
+                body.encoded(encoder, self.counts(coding))
             }
         };
     }

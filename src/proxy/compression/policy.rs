@@ -5,6 +5,8 @@ use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 use super::{content_type, directives::Directives, personal};
 use crate::{
     content::{Accepted, Coding},
+    handler::Recoded,
+    metrics::Recorder,
     proxy::CompressionSettings,
 };
 
@@ -17,6 +19,7 @@ pub(in crate::proxy) struct Policy {
     settings: CompressionSettings,
     /// Those for streams without an end: brotli takes too much memory for as long as these last.
     endless: Vec<Coding>,
+    recorder: Recorder,
 }
 
 /// What a request says about the form of its answer.
@@ -38,8 +41,21 @@ pub(in crate::proxy) struct Verdict {
     pub(in crate::proxy) varies: bool,
 }
 
+/// Counts what is encoded as it passes.
+#[derive(Debug)]
+struct Counts {
+    coding: Coding,
+    recorder: Recorder,
+}
+
+impl Recoded for Counts {
+    fn recoded(self: Box<Self>, input: u64, output: u64) {
+        self.recorder.encoded(self.coding as usize, input, output);
+    }
+}
+
 impl Policy {
-    pub(in crate::proxy) fn new(settings: &CompressionSettings) -> Self {
+    pub(in crate::proxy) fn new(settings: &CompressionSettings, recorder: Recorder) -> Self {
         let mut endless = settings.codings.clone();
         endless.retain(|coding| *coding != Coding::Br);
         if endless.is_empty() {
@@ -48,7 +64,21 @@ impl Policy {
         Self {
             settings: settings.clone(),
             endless,
+            recorder,
         }
+    }
+
+    /// `input` bytes were encoded, and became `output` bytes.
+    pub(super) fn count(&self, coding: Coding, input: usize, output: usize) {
+        let (input, output) = (input as u64, output as u64);
+        self.recorder.encoded(coding as usize, input, output);
+    }
+
+    /// Who is told how much a body was, if anybody wants to know.
+    pub(super) fn counts(&self, coding: Coding) -> Option<Box<dyn Recoded>> {
+        let recorder = self.recorder.clone();
+        let counts = recorder.is_on().then_some(Counts { coding, recorder });
+        counts.map(|counts| Box::new(counts) as Box<dyn Recoded>)
     }
 
     /// By how many bytes a length may vary.
@@ -148,19 +178,25 @@ mod tests {
     };
 
     fn policy() -> Policy {
-        Policy::new(&CompressionSettings {
-            codings: Coding::ALL.to_vec(),
-            except: vec!["text/csv".to_owned()],
-            disable_on_auth: false,
-            jitter: 32,
-        })
+        Policy::new(
+            &CompressionSettings {
+                codings: Coding::ALL.to_vec(),
+                except: vec!["text/csv".to_owned()],
+                disable_on_auth: false,
+                jitter: 32,
+            },
+            Recorder::default(),
+        )
     }
 
     fn careful() -> Policy {
-        Policy::new(&CompressionSettings {
-            disable_on_auth: true,
-            ..policy().settings
-        })
+        Policy::new(
+            &CompressionSettings {
+                disable_on_auth: true,
+                ..policy().settings
+            },
+            Recorder::default(),
+        )
     }
 
     /// The verdict on an HTML page for a client that takes gzip, with these further fields.

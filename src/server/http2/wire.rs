@@ -143,7 +143,7 @@ impl Ends {
             Poll::Pending => self.state.write_blocked(),
             Poll::Ready(Ok(0)) => {}
             Poll::Ready(Ok(bytes)) => {
-                self.state.wrote();
+                self.state.wrote(*bytes);
                 self.meter.wrote(*bytes);
             }
             Poll::Ready(Err(_)) => self.state.broke(),
