@@ -1,8 +1,8 @@
-# An image with nothing in it but the executable, to be copied into yours:
+# An image with nothing in it but the two executables, to be copied into yours:
 #
 #   docker build -t thrust .
 #
-#   COPY --from=thrust /usr/local/bin/thrust /usr/local/bin/thrust
+#   COPY --from=thrust /usr/local/bin/ /usr/local/bin/
 #
 # Or your app's image with Thrust as its ENTRYPOINT:
 #
@@ -19,11 +19,13 @@ RUN RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbol
     cargo install --path . --locked --no-track --target host-tuple --root /out
 
 FROM ${RUNTIME_IMAGE}
-COPY --from=build /out/bin/thrust /usr/local/bin/thrust
+COPY --from=build /out/bin/ /usr/local/bin/
 # By number, since scratch knows no names; 1000 is the user in the images that Rails generates. Port 80 needs no privilege
 # in a container of Docker's; where it does, set HTTP_PORT.
 USER 1000:1000
 EXPOSE 80 443
 STOPSIGNAL SIGTERM
+# Asks for what is there to be asked: the control socket, STATUS_PORT, or the front.
+HEALTHCHECK --interval=10s --timeout=6s --start-period=60s CMD ["/usr/local/bin/thrustctl", "healthcheck"]
 # The exec form: a shell in between would keep the signal for itself.
 ENTRYPOINT ["/usr/local/bin/thrust"]

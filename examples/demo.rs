@@ -52,14 +52,14 @@ fn front() -> Result<u8> {
     let config = config()?;
     let shape = config.log.format.shape();
     let stdout = Stdout::start(shape)?;
-    telemetry::init(stdout.clone(), shape, config.log.debug)?;
+    let loudness = telemetry::init(stdout.clone(), shape, config.log.debug)?;
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
         .build_local(LocalOptions::default())?;
     let hints = hints(config.server.http_port);
     let code = runtime.block_on(async {
-        let service = Service::start(config, stdout.clone()).await?;
+        let service = Service::start(config, stdout.clone(), loudness).await?;
         tokio::task::spawn_local(say_when_serving(service.phase(), hints, stdout.clone()));
         Ok(service.run().await)
     });

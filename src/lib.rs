@@ -27,8 +27,8 @@
 //!                 server │ proxy                                                              │ http1
 //!                        │                                                                    │
 //! client ──► connection ─┼─► measure ─► request id ─► access log ─► refuse ─► health ─►       │
-//!             on a core, │   body limit ─► compression ─► public files ─► sendfile ─►         │
-//!             for life   │                   caching ─► hold ─► reverse proxy ─► pool ────────┼──► app
+//!             on a core, │   maintenance ─► body limit ─► compression ─► public files ─►      │
+//!             for life   │       sendfile ─► caching ─► hold ─► reverse proxy ─► pool ────────┼──► app
 //!                        │                                                                    │
 //!        ◄───────────────┼──── and back up the same stairs; a body streams, with back-pressure
 //! ```
@@ -44,14 +44,16 @@
 //! | room | what lives there |
 //! |---|---|
 //! | `main.rs` | the street door: arguments and environment in, exit code out |
+//! | `bin/thrustctl` | the side door: what is said to [`admin::control`] |
 //! | [`service`] | the life: one loop over one table; the only room that sees both sides |
 //! | [`config`] | what we were told: raw by name, meant by wing; pure |
 //! | [`server`] | connections: listen, accept, clocks, the last call, the plain port under TLS; knows no requests of the app's |
 //! | [`proxy`] | requests, layer by layer; knows neither sockets nor pids |
-//! | [`admin`] | what we tell of ourselves: health, metrics, the status page |
+//! | [`admin`] | what we tell of ourselves, health, metrics, the status page; and what we are told on the control socket |
 //! | [`upstream`] | the child: spawn, signal, reap, readiness; knows nothing of HTTP |
 //! | [`cache`] | responses remembered, for all cores; knows no bodies |
 //! | [`tls`] | certificates: where they come from, how long they are good, and the handshake with them |
+//! | [`systemd`] | whoever supervises us: its sockets taken over, our state told to it |
 //! | [`telemetry`] | lifecycle and errors as log lines |
 //! | [`handler`] | the grammar of the path: what a layer is, what goes in and what comes out |
 //! | [`files`] | files: opened inside of their directories, read without making a core wait, left to the kernel to send |
@@ -77,6 +79,7 @@ pub mod metrics;
 pub mod proxy;
 pub mod server;
 pub mod service;
+pub mod systemd;
 pub mod target;
 pub mod telemetry;
 pub mod tls;

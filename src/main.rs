@@ -12,7 +12,7 @@ use thrust::{
     config::{self, Config, Invocation},
     journal::Stdout,
     service::Service,
-    telemetry,
+    telemetry::{self, Loudness},
 };
 use tokio::runtime::{Builder, LocalOptions};
 
@@ -44,15 +44,16 @@ fn run(config: Config) -> u8 {
         Ok(stdout) => stdout,
         Err(error) => return fail(1, &error),
     };
-    if let Err(error) = telemetry::init(stdout.clone(), shape, config.log.debug) {
-        return fail(1, &error);
-    }
-    let code = serve(config, stdout.clone());
+    let loudness = match telemetry::init(stdout.clone(), shape, config.log.debug) {
+        Ok(loudness) => loudness,
+        Err(error) => return fail(1, &error),
+    };
+    let code = serve(config, stdout.clone(), loudness);
     stdout.flush(LAST_WORDS);
     code
 }
 
-fn serve(config: Config, stdout: Stdout) -> u8 {
+fn serve(config: Config, stdout: Stdout, loudness: Loudness) -> u8 {
     let runtime = Builder::new_current_thread()
         .enable_io()
         .enable_time()
@@ -65,7 +66,7 @@ fn serve(config: Config, stdout: Stdout) -> u8 {
         tracing::warn!("{warning}");
     }
     runtime.block_on(async {
-        match Service::start(config, stdout).await {
+        match Service::start(config, stdout, loudness).await {
             Ok(service) => service.run().await,
             Err(error) => {
                 let code = fail(error.exit_code(), &error);

@@ -12,9 +12,10 @@ use tracing::{
     level_filters::LevelFilter,
 };
 use tracing_subscriber::{
-    Layer,
+    Layer, Registry,
     filter::Targets,
     layer::{Context, SubscriberExt},
+    reload,
     util::{SubscriberInitExt, TryInitError},
 };
 
@@ -25,21 +26,34 @@ use crate::journal::{Line, Shape, Stdout, Timestamp};
 ///
 /// # Errors
 /// When this process has a subscriber already.
-pub fn init(stdout: Stdout, shape: Shape, debug: bool) -> Result<(), TryInitError> {
-    let level = if debug {
-        LevelFilter::DEBUG
-    } else {
-        LevelFilter::INFO
-    };
+pub fn init(stdout: Stdout, shape: Shape, debug: bool) -> Result<Loudness, TryInitError> {
+    let level = if debug { Level::DEBUG } else { Level::INFO };
     let lines = Lines {
         stdout,
         shape,
         timestamp: Mutex::default(),
     };
-    let ours = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
+    let (filter, handle) = reload::Layer::new(ours(level));
     tracing_subscriber::registry()
-        .with(lines.with_filter(ours))
-        .try_init()
+        .with(lines.with_filter(filter))
+        .try_init()?;
+    Ok(Loudness(handle))
+}
+
+/// How much is said: to be changed at any time.
+#[derive(Clone, Debug)]
+pub struct Loudness(reload::Handle<Targets, Registry>);
+
+impl Loudness {
+    /// Says what is as severe as this, or more.
+    pub fn set(&self, level: Level) {
+        // It lives as long as the subscriber, which is as long as we do.
+        let _ = self.0.reload(ours(level));
+    }
+}
+
+fn ours(level: Level) -> Targets {
+    Targets::new().with_target(env!("CARGO_CRATE_NAME"), LevelFilter::from_level(level))
 }
 
 /// Writes each event as a line.

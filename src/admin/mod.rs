@@ -7,6 +7,7 @@
 
 mod answer;
 mod body;
+pub mod control;
 mod events;
 mod exposition;
 mod health;

@@ -6,6 +6,7 @@ use super::{ProcessView, State, TrafficView};
 
 /// The Service at one moment.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Snapshot {
     /// Our version.
     pub version: String,
@@ -29,6 +30,12 @@ pub struct Snapshot {
     pub app: AppView,
     /// What is open at this moment.
     pub open: OpenView,
+    /// Whether requests to the app are held back on purpose.
+    pub paused: bool,
+    /// How many requests wait, for the app's boot or the end of a pause.
+    pub held: u64,
+    /// Whether the service is closed to its users on purpose.
+    pub maintenance: bool,
     /// The stop, once one has begun.
     pub stop: Option<StopView>,
     /// What has been counted, if anything is.

@@ -10,6 +10,8 @@ pub struct Keys {
     pub(super) hash: u64,
     /// How often the URI, or another with a hash like its own, had been invalidated.
     pub(super) epoch: u32,
+    /// How many tags had been purged.
+    pub(super) purges: u64,
 }
 
 impl Keys {

@@ -13,10 +13,12 @@ mod keys;
 mod known;
 #[cfg(test)]
 mod model;
+mod purges;
 mod reuse;
 mod storable;
 mod store;
 mod stored;
+mod tags;
 mod targeted;
 mod terms;
 mod update;
@@ -54,6 +56,7 @@ pub use self::{
 use self::{
     flight::Flights,
     known::Knowledge,
+    purges::Purges,
     store::{Slot, Store, Variants},
     vary::Names,
 };
@@ -86,6 +89,7 @@ struct Shared {
     hasher: DefaultHashBuilder,
     /// How often something under keys with this hash was invalidated.
     epochs: Box<[AtomicU32]>,
+    purges: Purges,
     next_id: AtomicU64,
 }
 
@@ -106,6 +110,7 @@ pub struct Place {
     key: Box<[u8]>,
     hash: u64,
     epoch: u32,
+    purges: u64,
 }
 
 impl Place {
@@ -125,6 +130,7 @@ impl Cache {
             flights: Flights::new(),
             hasher: DefaultHashBuilder::default(),
             epochs: (0..EPOCHS).map(|_| AtomicU32::new(0)).collect(),
+            purges: Purges::default(),
             next_id: AtomicU64::new(1),
         }))
     }
@@ -151,6 +157,7 @@ impl Cache {
         key::write(target, request, links, &mut keys.primary);
         keys.hash = self.0.hasher.hash_one(&keys.primary[..]);
         keys.epoch = self.epoch(keys.hash).load(Ordering::Acquire);
+        keys.purges = self.0.purges.count();
     }
 
     /// What is stored under `keys` for a request with these headers; the key of its variant is among them afterwards.
@@ -183,6 +190,7 @@ impl Cache {
             key: key.into(),
             hash: keys.hash,
             epoch: keys.epoch,
+            purges: keys.purges,
         };
         let names = Names::of(response).ok_or(Unstorable::Vary)?;
         let known = match self.0.store.get(&keys.primary) {
@@ -225,14 +233,26 @@ impl Cache {
             key: keys.current().into(),
             hash: keys.hash,
             epoch: keys.epoch,
+            purges: keys.purges,
         }
     }
 
-    /// Stores a response, unless its URI was invalidated since it was asked for (RFC 9111 section 4.4).
-    pub fn put(&self, place: &Place, stored: Arc<Stored>) {
-        if self.epoch(place.hash).load(Ordering::Acquire) == place.epoch {
-            self.0.store.put(place.key.clone(), Slot::Stored(stored));
+    /// Stores a response, unless its URI was invalidated (RFC 9111 section 4.4), or one of its tags purged, since it was
+    /// asked for.
+    pub fn put(&self, place: &Place, stored: &Arc<Stored>) {
+        if !self.is_overtaken(place, stored) {
+            let slot = Slot::Stored(stored.clone());
+            self.0.store.put(place.key.clone(), slot);
+            // Whoever purged in between may have looked before it was there.
+            if self.is_overtaken(place, stored) {
+                self.0.store.remove(&place.key);
+            }
         }
+    }
+
+    fn is_overtaken(&self, place: &Place, stored: &Stored) -> bool {
+        self.epoch(place.hash).load(Ordering::Acquire) != place.epoch
+            || self.0.purges.hit(stored, place.purges)
     }
 
     /// Forgets everything under this URI, and what is on its way there.
@@ -241,6 +261,36 @@ impl Cache {
         if self.0.store.contains(&keys.primary) {
             self.0.store.remove(&keys.primary);
         }
+    }
+
+    /// Forgets every response with one of these tags, also those on their way, and returns how many were stored.
+    pub fn purge_tags(&self, purged: &[impl AsRef<[u8]>]) -> usize {
+        self.0.purges.note(purged);
+        let has_one = |tag: &[u8]| purged.iter().any(|one| one.as_ref() == tag);
+        self.0.store.purge(|_, slot| match slot {
+            Slot::Stored(stored) if stored.is_tagged() => tags::of(stored).any(has_one),
+            Slot::Stored(_) | Slot::Variants(_) | Slot::Coded(_) => false,
+        })
+    }
+
+    /// Forgets all that is stored for a URI, whatever else belongs to its keys, and returns how many keys those were; of
+    /// variants, their common one.
+    pub fn purge_uri(&self, target: &Target<'_>) -> usize {
+        let mut keys = Keys::default();
+        self.write_keys(target, &HeaderMap::new(), false, &mut keys);
+        self.epoch(keys.hash).fetch_add(1, Ordering::AcqRel);
+        self.0.store.purge(|key, _| {
+            let rest = key.strip_prefix(&*keys.primary);
+            rest.is_some_and(|rest| matches!(rest, [] | [0, ..]))
+        })
+    }
+
+    /// Forgets everything, also what is on its way, and returns how many keys that were.
+    pub fn purge_all(&self) -> usize {
+        for epoch in &self.0.epochs {
+            epoch.fetch_add(1, Ordering::AcqRel);
+        }
+        self.0.store.purge(|_, _| true)
     }
 
     /// Forgets what `keys` found.

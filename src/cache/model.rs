@@ -27,6 +27,7 @@ struct Answer {
     control: &'static str,
     lifetime: u64,
     vary: &'static [&'static str],
+    tags: &'static str,
 }
 
 #[derive(Clone, Debug)]
@@ -36,6 +37,10 @@ enum Step {
     /// The app is asked whatever there is.
     Fetch(Get, Answer),
     Invalidate(Get),
+    PurgeUri(Get),
+    Purge(&'static str),
+    /// A tag is purged while the app is being asked.
+    PurgeMeanwhile(&'static str, Get, Answer),
     Pass(u64),
 }
 
@@ -43,8 +48,19 @@ enum Step {
 struct Entry {
     to: Get,
     vary: &'static [&'static str],
+    tags: &'static str,
     body: Bytes,
     until: Instant,
+}
+
+impl Answer {
+    fn has_tag(&self, tag: &str) -> bool {
+        has_tag(self.tags, tag)
+    }
+}
+
+fn has_tag(tags: &str, tag: &str) -> bool {
+    tags.split(' ').any(|one| one == tag)
 }
 
 impl Get {
@@ -58,6 +74,15 @@ impl Get {
             })
             .into_iter()
             .collect()
+    }
+
+    fn target(&self) -> Target<'_> {
+        Target {
+            scheme: b"http",
+            host: self.host.as_bytes(),
+            forwarded_host: None,
+            path: self.path,
+        }
     }
 
     fn same_uri(&self, other: &Self) -> bool {
@@ -93,11 +118,17 @@ fn answer() -> impl Strategy<Value = Answer> {
         ("private, max-age=60", 0),
     ]);
     let varies: Vec<&'static [&'static str]> = vec![&[], &[], &["x-a"], &["x-b"], &["x-a", "x-b"]];
-    (controls, select(varies)).prop_map(|((control, lifetime), vary)| Answer {
+    let tags = select(vec!["", "t", "t u", "u"]);
+    (controls, select(varies), tags).prop_map(|((control, lifetime), vary, tags)| Answer {
         control,
         lifetime,
         vary,
+        tags,
     })
+}
+
+fn tag() -> impl Strategy<Value = &'static str> {
+    select(vec!["t", "u", "T"])
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -105,6 +136,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => (get(), answer()).prop_map(|(get, answer)| Step::Ask(get, answer)),
         2 => (get(), answer()).prop_map(|(get, answer)| Step::Fetch(get, answer)),
         1 => get().prop_map(Step::Invalidate),
+        1 => get().prop_map(Step::PurgeUri),
+        1 => tag().prop_map(Step::Purge),
+        1 => (tag(), get(), answer()).prop_map(|(tag, get, answer)| Step::PurgeMeanwhile(tag, get, answer)),
         2 => (0u64..30).prop_map(Step::Pass),
     ]
 }
@@ -134,15 +168,9 @@ impl Pair {
     }
 
     fn keys(&self, get: &Get) -> Keys {
-        let target = Target {
-            scheme: b"http",
-            host: get.host.as_bytes(),
-            forwarded_host: None,
-            path: get.path,
-        };
         let mut keys = Keys::default();
         self.cache
-            .write_keys(&target, &get.headers(), false, &mut keys);
+            .write_keys(&get.target(), &get.headers(), false, &mut keys);
         keys
     }
 
@@ -173,12 +201,20 @@ impl Pair {
     }
 
     fn fetch(&mut self, get: &Get, answer: &Answer) {
+        self.fetch_while(get, answer, |_| false);
+    }
+
+    /// What is done in between tells whether it is in the way of what comes.
+    fn fetch_while(&mut self, get: &Get, answer: &Answer, between: impl FnOnce(&mut Self) -> bool) {
         self.count += 1;
         let body = Bytes::from(self.count.to_string());
         let mut headers = HeaderMap::new();
         headers.insert("cache-control", HeaderValue::from_static(answer.control));
         for name in answer.vary {
             headers.append("vary", HeaderValue::from_static(name));
+        }
+        if !answer.tags.is_empty() {
+            headers.insert("surrogate-key", HeaderValue::from_static(answer.tags));
         }
         let times = || Times {
             asked: self.now,
@@ -190,17 +226,28 @@ impl Pair {
         assert_eq!(judged.is_ok(), answer.lifetime > 0, "{answer:?}");
         let Ok((_, terms)) = judged else { return };
         let keys = self.keys(get);
+        let overtaken = between(self);
         let place = self.cache.place(&keys, Some(&get.headers()), &headers);
         let place = place.expect("it varies with little");
         let stored = Stored::of(&self.cache, StatusCode::OK, &headers, body.clone(), terms);
-        self.cache.put(&place, stored.into());
+        self.cache.put(&place, &stored.into());
+        if overtaken {
+            assert_ne!(self.find(get), Some(body), "it was purged");
+            return;
+        }
         self.entries.push(Entry {
             to: get.clone(),
             vary: answer.vary,
+            tags: answer.tags,
             body: body.clone(),
             until: self.now + Duration::from_secs(answer.lifetime),
         });
         assert_eq!(self.find(get), Some(body), "what came last is there");
+    }
+
+    fn purge(&mut self, tag: &str) {
+        self.cache.purge_tags(&[tag]);
+        self.entries.retain(|entry| !has_tag(entry.tags, tag));
     }
 
     fn run(&mut self, step: &Step) {
@@ -215,6 +262,18 @@ impl Pair {
                 self.cache.invalidate(&self.keys(get));
                 self.entries.retain(|entry| !entry.to.same_uri(get));
                 assert_eq!(self.find(get), None);
+            }
+            Step::PurgeUri(get) => {
+                self.cache.purge_uri(&get.target());
+                self.entries.retain(|entry| !entry.to.same_uri(get));
+                assert_eq!(self.find(get), None);
+            }
+            Step::Purge(tag) => self.purge(tag),
+            Step::PurgeMeanwhile(tag, get, answer) => {
+                self.fetch_while(get, answer, |pair| {
+                    pair.purge(tag);
+                    answer.has_tag(tag)
+                });
             }
             Step::Pass(seconds) => {
                 self.now += Duration::from_secs(*seconds);

@@ -1,6 +1,9 @@
 //! Where responses are: by key, bounded by weight, for all cores.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicUsize, Ordering},
+};
 
 use bytes::Bytes;
 use http::HeaderMap;
@@ -126,5 +129,19 @@ impl Store {
 
     pub(super) fn remove(&self, key: &[u8]) {
         self.inner.remove(key);
+    }
+
+    /// Removes each response that is `doomed`, and returns how many those were. It looks at all that is stored, one shard
+    /// after the other, while requests go on with the others.
+    pub(super) fn purge(&self, doomed: impl Fn(&[u8], &Slot) -> bool) -> usize {
+        let purged = AtomicUsize::new(0);
+        self.inner.retain(|key, slot| {
+            let doomed = doomed(key, slot);
+            if doomed && !matches!(slot, Slot::Coded(_)) {
+                purged.fetch_add(1, Ordering::Relaxed);
+            }
+            !doomed
+        });
+        purged.into_inner()
     }
 }

@@ -3,7 +3,7 @@
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
-use super::{CDN_CACHE_CONTROL, Terms, has};
+use super::{CDN_CACHE_CONTROL, Terms, has, tags};
 
 /// What the allocator and the counters take beside each of a few allocations, in bytes.
 const OVERHEAD: usize = 160;
@@ -26,6 +26,8 @@ pub struct Stored {
     pub names_file: bool,
     /// Whether one of the fields is for us alone.
     is_targeted: bool,
+    /// Whether it can be purged by a tag.
+    is_tagged: bool,
     fields: Box<[(HeaderName, HeaderValue)]>,
 }
 
@@ -47,6 +49,7 @@ impl Stored {
             terms,
             names_file,
             is_targeted: has(headers, &CDN_CACHE_CONTROL),
+            is_tagged: has(headers, &tags::SURROGATE_KEY) || has(headers, &tags::CACHE_TAG),
             fields: packed(headers),
         }
     }
@@ -73,6 +76,16 @@ impl Stored {
     pub fn field(&self, name: &HeaderName) -> Option<&HeaderValue> {
         let field = self.fields.iter().find(|(known, _)| known == name);
         field.map(|(_, value)| value)
+    }
+
+    /// All its fields, as they are.
+    pub(super) fn fields(&self) -> impl Iterator<Item = &(HeaderName, HeaderValue)> {
+        self.fields.iter()
+    }
+
+    /// Whether it can be purged by a tag.
+    pub(super) fn is_tagged(&self) -> bool {
+        self.is_tagged
     }
 
     /// Whether the app can be asked if it still holds.

@@ -20,6 +20,7 @@ pub(super) fn all(given: &[Given]) -> Vec<Problem> {
         given.lacks("EAB_HMAC_KEY", "EAB_KID"),
         given.lacks("STATUS_BIND", "STATUS_PORT"),
         given.two_sources(),
+        given.same_socket(),
     ];
     let domains = given.not_by_acme();
     ports
@@ -69,6 +70,16 @@ impl<'a> Values<'a> {
         (self.is_local() && files.source != Source::Default).then(|| Problem::Excludes {
             name: local.name(),
             other: files.name(),
+        })
+    }
+
+    /// The app's socket and ours for commands.
+    fn same_socket(self) -> Option<Problem> {
+        let (control, target) = (self.find("CONTROL_SOCKET")?, self.find("TARGET_SOCKET")?);
+        let same = control.source != Source::Default && control.value == target.value;
+        same.then(|| Problem::SameSocket {
+            name: control.name(),
+            other: target.name(),
         })
     }
 
@@ -163,6 +174,17 @@ mod tests {
             assert_eq!(problems(&pairs), expected);
         }
         assert!(problems(&[certificate, key, kid, hmac]).is_empty());
+    }
+
+    #[test]
+    fn two_do_not_listen_on_one_socket() {
+        let one = ("THRUSTER_CONTROL_SOCKET", "/run/a");
+        let said = "THRUSTER_CONTROL_SOCKET and THRUSTER_TARGET_SOCKET name the same socket; each needs its own";
+        assert_eq!(
+            problems(&[one, ("THRUSTER_TARGET_SOCKET", "/run/a")]),
+            [said]
+        );
+        assert!(problems(&[one, ("THRUSTER_TARGET_SOCKET", "/run/b")]).is_empty());
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(super) struct Env {
     pub(super) status_bind: Option<Var<Address>>,
     pub(super) log_format: Var<Format>,
     pub(super) log_skip_paths: Option<Var<Paths>>,
+    pub(super) control_socket: Option<Var<SocketPath>>,
+    pub(super) maintenance_page: Var<Page>,
 }
 
 impl Env {

@@ -1,6 +1,6 @@
 //! `Config`: what the values mean together, sorted by who is told.
 
-use std::{collections::BTreeMap, ffi::OsString, time::Duration};
+use std::{collections::BTreeMap, ffi::OsString, path::PathBuf, time::Duration};
 
 use super::{
     env::Env,
@@ -27,6 +27,8 @@ pub struct Config {
     pub lifecycle: Lifecycle,
     /// What is logged.
     pub log: Log,
+    /// `CONTROL_SOCKET`: where commands are taken, if anywhere.
+    pub control_socket: Option<PathBuf>,
     /// What is odd in the environment but no reason to refuse it: one line each, to be logged.
     pub warnings: Vec<String>,
 }
@@ -76,6 +78,7 @@ impl Config {
             cache: cache(&env),
             admin: admin(&env, variables),
             lifecycle: lifecycle(&env),
+            control_socket: env.control_socket.as_ref().map(|path| path.0.clone()),
             log: Log {
                 debug: env.debug.0,
                 format: env.log_format.0,
@@ -216,6 +219,7 @@ fn proxy(env: Env) -> proxy::Settings {
         forward_headers: env.forward_headers.0,
         max_request_body: env.max_request_body.0,
         bad_gateway_page: env.bad_gateway_page.0,
+        maintenance_page: env.maintenance_page.0,
         boot_hold_timeout: env.boot_hold_timeout.0,
         health_path: env.http_health_path.map(|path| path.0),
         health_host: env.http_health_host.map(|host| host.0),
@@ -227,10 +231,7 @@ fn proxy(env: Env) -> proxy::Settings {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        num::{NonZeroU64, NonZeroUsize},
-        path::PathBuf,
-    };
+    use std::num::{NonZeroU64, NonZeroUsize};
 
     use super::{super::given, *};
     use crate::{
@@ -286,6 +287,7 @@ mod tests {
                 forward_headers: true,
                 max_request_body: None,
                 bad_gateway_page: Some(PathBuf::from("./public/502.html")),
+                maintenance_page: Some(PathBuf::from("./public/503.html")),
                 access_log: Some(proxy::AccessLogSettings {
                     format: LogFormat::Json,
                     skip: Vec::new(),
@@ -315,6 +317,7 @@ mod tests {
                 debug: false,
                 format: LogFormat::Json,
             },
+            control_socket: None,
             warnings: Vec::new(),
         };
         assert_eq!(config(&[]), expected);
@@ -330,6 +333,8 @@ mod tests {
             ("HTTP_WRITE_TIMEOUT", "0"),
             ("MAX_REQUEST_BODY", "5MB"),
             ("BAD_GATEWAY_PAGE", ""),
+            ("THRUSTER_MAINTENANCE_PAGE", ""),
+            ("THRUSTER_CONTROL_SOCKET", "/run/c"),
             ("FORWARD_HEADERS", "0"),
             ("LOG_REQUESTS", "false"),
             ("DEBUG", "1"),
@@ -425,6 +430,7 @@ mod tests {
             forward_headers: false,
             max_request_body: NonZeroU64::new(5 << 20),
             bad_gateway_page: None,
+            maintenance_page: None,
             access_log: None,
             boot_hold_timeout: Duration::ZERO,
             health_path: Some("/up".into()),
@@ -462,6 +468,7 @@ mod tests {
             }
         );
         assert_eq!(config.upstream.target, Target::Port(1));
+        assert_eq!(config.control_socket, Some("/run/c".into()));
     }
 
     #[test]

@@ -58,6 +58,14 @@ pub enum Problem {
         /// Where the other was.
         other: String,
     },
+    /// Two would listen on one unix socket.
+    #[error("{name} and {other} name the same socket; each needs its own")]
+    SameSocket {
+        /// Where the one was read.
+        name: String,
+        /// Where the other was.
+        other: String,
+    },
     /// A wildcard or an address, which none of our challenges can prove.
     #[error(
         "{name} holds {domain}: by ACME, over HTTP-01 and TLS-ALPN-01, only single names can be certified; \

@@ -172,6 +172,8 @@ const OPERATION: &[Row] = &[
     prefixed::<Address>("STATUS_BIND", "", "the address for these (not set: all)"),
     prefixed::<Format>("LOG_FORMAT", "json", "json, logfmt, or combined (requests as Apache does)"),
     prefixed::<Paths>("LOG_SKIP_PATHS", "", "do not log requests for these: a comma list"),
+    prefixed::<SocketPath>("CONTROL_SOCKET", "", "a unix socket for thrustctl, ours alone"),
+    prefixed::<Page>("MAINTENANCE_PAGE", "./public/503.html", "sent in maintenance (empty: our own)"),
 ];
 
 /// Its default depends on whether there is TLS.
@@ -184,7 +186,7 @@ const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 #[rustfmt::skip]
 pub(super) const LATER: &[&str] = &[
     "MAX_UPSTREAM_REQUESTS", "UPSTREAM_QUEUE_TIMEOUT", "RATE_LIMIT", "RATE_LIMIT_BURST", "TRUSTED_PROXIES",
-    "CLIENT_IP_HEADER", "PROXY_PROTOCOL", "CONTROL_SOCKET",
+    "CLIENT_IP_HEADER", "PROXY_PROTOCOL",
 ];
 
 /// A variable that is read with and without the prefix.

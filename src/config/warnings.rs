@@ -118,9 +118,9 @@ mod tests {
     #[test]
     fn says_what_this_version_cannot_do() {
         assert_eq!(
-            warnings(&["THRUSTER_CONTROL_SOCKET", "THRUSTER_RATE_LIMIT"]),
+            warnings(&["THRUSTER_PROXY_PROTOCOL", "THRUSTER_RATE_LIMIT"]),
             [
-                "THRUSTER_CONTROL_SOCKET is not supported by this version yet",
+                "THRUSTER_PROXY_PROTOCOL is not supported by this version yet",
                 "THRUSTER_RATE_LIMIT is not supported by this version yet",
             ]
         );

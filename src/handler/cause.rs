@@ -15,6 +15,10 @@ pub enum Cause {
     Booting,
     /// Too many requests wait for the app to boot.
     HoldFull,
+    /// Requests are held back on purpose, for too long or too many.
+    Paused,
+    /// The service is closed to its users on purpose.
+    Maintenance,
     /// A stop has begun and the app can no longer be reached.
     Draining,
     /// `HTTP_HEALTH_PATH` while a stop is on its way.
@@ -48,6 +52,8 @@ impl Cause {
         Self::ClientGone,
         Self::Booting,
         Self::HoldFull,
+        Self::Paused,
+        Self::Maintenance,
         Self::Draining,
         Self::HealthDraining,
         Self::UpstreamRefused,
@@ -66,6 +72,7 @@ impl Cause {
         match self {
             Self::Booting
             | Self::HoldFull
+            | Self::Paused
             | Self::Draining
             | Self::UpstreamRefused
             | Self::UpstreamTimeout
@@ -76,6 +83,7 @@ impl Cause {
             | Self::BodyTooLarge
             | Self::BodyTimeout
             | Self::ClientGone
+            | Self::Maintenance
             | Self::HealthDraining
             | Self::FileMissing
             | Self::FileRefused
@@ -93,6 +101,8 @@ impl Cause {
             Self::ClientGone => "client_gone",
             Self::Booting => "booting",
             Self::HoldFull => "hold_full",
+            Self::Paused => "paused",
+            Self::Maintenance => "maintenance",
             Self::Draining => "draining",
             Self::HealthDraining => "health_draining",
             Self::UpstreamRefused => "upstream_refused",

@@ -23,13 +23,18 @@ impl<H> Health<H> {
     }
 
     fn answers(&self, request: &Request) -> bool {
-        self.path.as_ref().is_some_and(|path| {
-            let head = &request.head;
-            self.watch.leaving()
-                && matches!(head.method, Method::GET | Method::HEAD)
-                && head.uri.path() == path
-        })
+        self.path.is_some()
+            && self.watch.leaving()
+            && asks_for_health(self.path.as_deref(), request)
     }
+}
+
+/// Whether it is a GET or HEAD of exactly this path.
+pub(super) fn asks_for_health(path: Option<&str>, request: &Request) -> bool {
+    let head = &request.head;
+    path.is_some_and(|path| {
+        matches!(head.method, Method::GET | Method::HEAD) && head.uri.path() == path
+    })
 }
 
 impl<H: Handler> Handler for Health<H> {

@@ -1,4 +1,4 @@
-//! Holds requests that come before the app is up: they wait for it, not in vain and not for ever.
+//! Holds requests that come before the app is up, or in a pause: they wait for it, not in vain and not for ever.
 
 use std::time::Duration;
 
@@ -7,6 +7,7 @@ use http::{HeaderMap, Method, StatusCode, header};
 use super::{
     App,
     bad_gateway::{BadGateway, retry_after},
+    pause::wait_out,
 };
 use crate::handler::{Cause, Request, Response, answer};
 
@@ -15,13 +16,21 @@ const MOST: usize = 1_000;
 
 const BOOTING: &str = "The app is still starting. Try again in a moment.\n";
 
-/// Lets a request pass once the app is up; an answer if it is not to wait, or has waited long enough.
+/// Lets a request pass once the app is up and not paused; an answer if it is not to wait, or has waited long enough.
+/// Whoever asks for our health in a pause is to go on sending us requests.
 pub(super) async fn hold(
     app: &App,
     page: &BadGateway,
     limit: Duration,
     request: &Request,
+    is_health: bool,
 ) -> Option<Response> {
+    if let Some(pause) = app.paused()
+        && !is_health
+        && let Some(response) = wait_out(app, pause).await
+    {
+        return Some(response);
+    }
     if !app.is_booting() {
         return None;
     }
@@ -51,7 +60,7 @@ fn is_navigation(request: &Request) -> bool {
 }
 
 /// Browsers name HTML first; tools say `*/*`.
-fn prefers_html(headers: &HeaderMap) -> bool {
+pub(super) fn prefers_html(headers: &HeaderMap) -> bool {
     let accept = headers
         .get(header::ACCEPT)
         .map_or(&b""[..], |accept| accept.as_bytes());

@@ -3,8 +3,8 @@
 //! The path from the client to the app, outermost first:
 //!
 //! ```text
-//! measure -> request id -> access log -> refuse -> health -> body limit -> compression -> public files -> sendfile -> caching ->
-//! hold -> reverse proxy -> the app
+//! measure -> request id -> access log -> refuse -> health -> maintenance -> body limit -> compression -> public files ->
+//! sendfile -> caching -> hold -> reverse proxy -> the app
 //! ```
 
 mod accel;
@@ -21,8 +21,10 @@ mod headers;
 mod health;
 mod hold;
 mod kept;
+mod maintenance;
 mod measure;
 mod page;
+mod pause;
 mod percent;
 mod pool;
 mod probe;
@@ -37,6 +39,7 @@ use std::{num::NonZeroU64, path::PathBuf, time::Duration};
 
 pub use access_log::LogFormat;
 pub use app::{App, AppState};
+pub use pause::Pause;
 pub use probe::Probe;
 
 use self::{
@@ -45,6 +48,7 @@ use self::{
     caching::Caching,
     compression::{Compression, Policy},
     health::Health,
+    maintenance::Maintenance,
     measure::Measure,
     public_files::PublicFiles,
     refuse::Refuse,
@@ -70,6 +74,8 @@ pub struct Settings {
     pub max_request_body: Option<NonZeroU64>,
     /// `BAD_GATEWAY_PAGE`; none when set empty.
     pub bad_gateway_page: Option<PathBuf>,
+    /// `MAINTENANCE_PAGE`; none when set empty.
+    pub maintenance_page: Option<PathBuf>,
     /// `LOG_REQUESTS` and how, or none.
     pub access_log: Option<AccessLogSettings>,
     /// `BOOT_HOLD_TIMEOUT`: how long a request waits for an app that boots; zero does not hold.
@@ -135,7 +141,7 @@ pub fn stack(
     let path = ReverseProxy::new(settings, app.clone(), watch.clone(), recorder.clone());
     let path = Caching::new(
         cache.clone(),
-        app,
+        app.clone(),
         watch.clone(),
         settings.forward_headers,
         path,
@@ -144,6 +150,8 @@ pub fn stack(
     let path = PublicFiles::new(settings.files.public.as_deref(), path);
     let path = Compression::new(compression, cache.clone(), path);
     let path = BodyLimit::new(settings.max_request_body, path);
+    let health_path = settings.health_path.clone();
+    let path = Maintenance::new(app, settings.maintenance_page.clone(), health_path, path);
     let path = Health::new(settings.health_path.clone(), watch, path);
     let path = Refuse::new(path);
     let path = AccessLog::new(

@@ -15,6 +15,7 @@ use super::{
     bad_gateway::{BadGateway, closing, retry_after},
     body_limit::too_large,
     headers::{self, Written},
+    health::asks_for_health,
     hold::hold,
     pool::Pool,
     tunnel,
@@ -44,6 +45,7 @@ pub(super) struct ReverseProxy {
     connect_timeout: Option<Duration>,
     response_timeout: Option<Duration>,
     boot_hold: Duration,
+    health_path: Option<String>,
     spare_heads: RefCell<Vec<Vec<u8>>>,
     recorder: Recorder,
 }
@@ -88,15 +90,17 @@ impl ReverseProxy {
             connect_timeout: settings.connect_timeout,
             response_timeout: settings.response_timeout,
             boot_hold: settings.boot_hold_timeout,
+            health_path: settings.health_path.clone(),
             spare_heads: RefCell::default(),
             recorder,
         }
     }
 
-    /// An answer if the request is not to wait for an app that boots, or has waited long enough.
+    /// An answer if the request is not to wait for an app that boots or is paused, or has waited long enough.
     async fn hold(&self, request: &Request) -> Option<Response> {
         let began = Instant::now();
-        let response = hold(&self.app, &self.page, self.boot_hold, request).await;
+        let is_health = asks_for_health(self.health_path.as_deref(), request);
+        let response = hold(&self.app, &self.page, self.boot_hold, request, is_health).await;
         self.recorder.queued(began.elapsed());
         response
     }
@@ -298,7 +302,7 @@ impl ReverseProxy {
 
 impl Handler for ReverseProxy {
     async fn handle(&self, mut request: Box<Request>) -> Response {
-        if self.app.is_booting()
+        if self.app.holds()
             && let Some(response) = Box::pin(self.hold(&request)).await
         {
             return response;

@@ -32,6 +32,8 @@ pub(super) enum Arrival {
     },
     /// A queue to accept from, until told to give it back.
     Queue(Doorway),
+    /// Somebody who wants to know that it still takes things in.
+    Pulse(oneshot::Sender<()>),
 }
 
 /// A connection just accepted.
@@ -177,6 +179,8 @@ impl Acceptor {
     }
 
     /// Takes the queues back from the cores, makes the last call and closes.
+    ///
+    /// A listener that another process goes on with is let go of at once: whoever waits in its backlog is that one's.
     pub async fn close(self, deadline: Instant, patience: Patience) -> Closed {
         let Self {
             address,
@@ -194,6 +198,7 @@ impl Acceptor {
         }
         let mut accepted_late = 0;
         match Listener::join(queues) {
+            Ok(Some(listener)) if listener.is_inherited() => {}
             Ok(Some(listener)) => {
                 let called = last_call(listener, deadline, patience, |socket, peer| {
                     doors.send_late(socket, peer);

@@ -114,6 +114,9 @@ async fn serve<H, F>(
             Arrival::Queue(doorway) => {
                 spawn_local(core.clone().accept(doorway));
             }
+            Arrival::Pulse(felt) => {
+                let _ = felt.send(());
+            }
         }
     }
     watch.reached(Stage::Cut).await;

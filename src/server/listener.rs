@@ -3,12 +3,15 @@
 //! [`Bound`] holds the port before the app is started, so that a port that cannot be had is known before anything
 //! is spawned; [`Listener`] opens it, at once or, with `WAIT_FOR_TARGET_PORT`, when the app is ready. How it closes
 //! is a room of its own: [`last_call`](crate::server::last_call).
+//!
+//! A socket that was [inherited](Bound::inherited) is never ours alone: it listens already, gets no brothers, and is let go
+//! of without a call. Its backlog belongs to whoever goes on with it.
 
 use std::{
     fmt,
     future::poll_fn,
     io,
-    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     task::{Context, Poll, ready},
     time::Instant,
@@ -25,12 +28,23 @@ pub(super) const BACKLOG: u16 = 4096;
 
 type Accepted = (TcpStream, SocketAddr);
 
-/// A TCP port that is ours, on which nobody is let in yet: a connect is refused until [`listen`](Bound::listen).
+/// A TCP port that is ours, on which nobody is let in yet: a connect is refused until [`listen`](Bound::listen), or waits
+/// where the socket was inherited.
 #[derive(Debug)]
 pub struct Bound {
     socket: Socket,
     address: SocketAddr,
     name: PortName,
+    owner: Owner,
+}
+
+/// Who goes on with a listening socket when we are gone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Owner {
+    /// Nobody.
+    Ours,
+    /// Whoever passed it to us.
+    Inherited,
 }
 
 /// The variable that says which port it is.
@@ -50,6 +64,7 @@ pub enum PortName {
 pub struct Listener {
     queues: Vec<AsyncFd<Socket>>,
     address: SocketAddr,
+    owner: Owner,
     shortage: Arc<Mutex<Shortage>>,
 }
 
@@ -58,6 +73,7 @@ pub struct Listener {
 pub struct Queue {
     socket: Socket,
     address: SocketAddr,
+    owner: Owner,
     shortage: Arc<Mutex<Shortage>>,
 }
 
@@ -115,9 +131,26 @@ impl Bound {
                     socket,
                     address,
                     name,
+                    owner: Owner::Ours,
                 })
             })
             .map_err(|source| BindError::new(address, name, source))
+    }
+
+    /// A socket that listens already and stays another's.
+    ///
+    /// # Errors
+    /// [`BindError::Other`], when it is no TCP socket.
+    pub fn inherited(socket: TcpListener, name: PortName) -> Result<Self, BindError> {
+        let socket = Socket::from(socket);
+        prepare(&socket)
+            .map(|address| Self {
+                socket,
+                address,
+                name,
+                owner: Owner::Inherited,
+            })
+            .map_err(|source| BindError::new((Ipv6Addr::UNSPECIFIED, 0).into(), name, source))
     }
 
     /// The address taken, with the port that the kernel chose if it was asked to.
@@ -137,13 +170,18 @@ impl Bound {
             socket,
             address,
             name,
+            owner,
         } = self;
-        socket
-            .listen(BACKLOG.into())
+        let opened = match owner {
+            Owner::Ours => socket.listen(BACKLOG.into()),
+            Owner::Inherited => Ok(()),
+        };
+        opened
             .and_then(|()| register(socket))
             .map(|socket| Listener {
                 queues: vec![socket],
                 address,
+                owner,
                 shortage: Arc::default(),
             })
             .map_err(|source| BindError::new(address, name, source))
@@ -154,6 +192,11 @@ impl Listener {
     /// The address listened on.
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Whether another process goes on with it.
+    pub fn is_inherited(&self) -> bool {
+        self.owner == Owner::Inherited
     }
 
     /// The next connection and who it is from, IPv4 written as IPv4.
@@ -242,12 +285,13 @@ impl Listener {
 
     /// Adds queues until there are `count`: the kernel spreads connections over them, so that each core is woken for its
     /// own alone (`SO_REUSEPORT`, socket(7)). That option comes only now that we listen: a port that another server
-    /// listens on stays taken for us, and ours for others that do not ask to share it.
+    /// listens on stays taken for us, and ours for others that do not ask to share it. What is inherited stays one queue:
+    /// what arrived in another would be lost on whoever goes on.
     ///
     /// # Errors
     /// When the kernel gives no more sockets; there are fewer queues then.
     pub fn widen(&mut self, count: usize) -> io::Result<()> {
-        while self.queues.len() < count {
+        while self.queues.len() < count && !self.is_inherited() {
             self.socket().set_reuse_port(true)?;
             let socket = new_socket(self.address)?;
             socket.set_reuse_port(true)?;
@@ -260,10 +304,11 @@ impl Listener {
 
     /// Takes the queues out of this runtime.
     pub fn split(self) -> Vec<Queue> {
-        let (address, shortage) = (self.address, self.shortage);
+        let (address, owner, shortage) = (self.address, self.owner, self.shortage);
         let queue = |registered: AsyncFd<Socket>| Queue {
             socket: registered.into_inner(),
             address,
+            owner,
             shortage: shortage.clone(),
         };
         self.queues.into_iter().map(queue).collect()
@@ -280,11 +325,13 @@ impl Listener {
         let Some(first) = queues.first() else {
             return Ok(None);
         };
-        let (address, shortage) = (first.address, first.shortage.clone());
+        let (address, owner) = (first.address, first.owner);
+        let shortage = first.shortage.clone();
         let registered = queues.into_iter().map(|queue| register(queue.socket));
         Ok(Some(Self {
             queues: registered.collect::<io::Result<_>>()?,
             address,
+            owner,
             shortage,
         }))
     }
@@ -370,6 +417,13 @@ fn new_socket(address: SocketAddr) -> io::Result<Socket> {
     // Accepted sockets inherit it, which saves a system call for each.
     socket.set_tcp_nodelay(true)?;
     Ok(socket)
+}
+
+/// Makes an inherited socket as we need ours, in what does no harm to others that hold it.
+fn prepare(socket: &Socket) -> io::Result<SocketAddr> {
+    socket.set_nonblocking(true)?;
+    socket.set_tcp_nodelay(true)?;
+    local_address(socket)
 }
 
 fn local_address(socket: &Socket) -> io::Result<SocketAddr> {

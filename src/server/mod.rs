@@ -39,7 +39,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use acceptor::{Acceptor, Closed};
 pub use face::Face;
@@ -126,6 +126,23 @@ impl Server {
         Acceptor::open(listener, face, gate, senders, limit)
     }
 
+    /// Waits until every core has had a turn; for ever where one has ended or is stuck.
+    pub fn pulse(&self) -> impl Future<Output = ()> + use<> {
+        let feel = |core: &mpsc::UnboundedSender<Arrival>| {
+            let (sender, felt) = oneshot::channel();
+            let _ = core.send(Arrival::Pulse(sender));
+            felt
+        };
+        let felt: Vec<_> = self.senders.iter().map(feel).collect();
+        async {
+            for felt in felt {
+                if felt.await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            }
+        }
+    }
+
     /// Lets the cores end and waits for them, at most until `deadline`.
     pub async fn join(self, deadline: Instant) {
         drop(self.senders);
@@ -193,6 +210,49 @@ mod tests {
         let mut heard = vec![0; 1024];
         let length = client.read(&mut heard).unwrap();
         String::from_utf8_lossy(&heard[..length]).into_owned()
+    }
+
+    /// Keeps its core from everything else, until told.
+    struct Hangs(Arc<Semaphore>);
+
+    impl Handler for Hangs {
+        async fn handle(&self, _: Box<Request>) -> Response {
+            while self.0.try_acquire().is_err() {
+                std::thread::yield_now();
+            }
+            Response::new(Body::from("fine"))
+        }
+    }
+
+    #[tokio::test]
+    async fn a_core_that_hangs_has_no_pulse() {
+        let settings = settings();
+        let (drain, seeds) = Drain::new(1);
+        let leave = Arc::new(Semaphore::new(0));
+        let told = leave.clone();
+        let server = Server::start(&settings, seeds, &Metrics::off(), move |_, _| {
+            Hangs(told.clone())
+        })
+        .unwrap();
+        let listener = Bound::at(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = listener.listen().unwrap();
+        let address = listener.local_addr();
+        let acceptor = server.open(listener, Face::Plain, drain.gate());
+        server.pulse().await;
+        let mut client = TcpStream::connect(address).unwrap();
+        client
+            .write_all(b"GET / HTTP/1.1\r\nhost: a\r\n\r\n")
+            .unwrap();
+        let pulse = |patience| tokio::time::timeout(patience, server.pulse());
+        while pulse(Duration::from_millis(50)).await.is_ok() {}
+        leave.add_permits(1);
+        let back = pulse(Duration::from_secs(10)).await;
+        assert!(back.is_ok(), "no pulse although nothing hangs");
+        let deadline = Instant::now() + Duration::from_secs(10);
+        drain.enter(Stage::Leaving);
+        acceptor.close(deadline, Patience::None).await;
+        drain.enter(Stage::Cut);
+        server.join(deadline).await;
     }
 
     #[tokio::test]

@@ -17,6 +17,7 @@ use crate::{
     cache::Cache,
     drain::{Drain, Kind, Tally},
     metrics::Metrics,
+    proxy::App,
     tls::Names,
     upstream::{Exit, Name, Puma},
 };
@@ -25,6 +26,8 @@ use crate::{
 #[derive(Debug)]
 pub(super) struct Witnesses {
     pub(super) drain: Rc<Drain>,
+    /// The app as requests find it.
+    pub(super) app: App,
     pub(super) cache: Cache,
     /// With TLS.
     pub(super) names: Option<Names>,
@@ -148,6 +151,9 @@ impl Board {
             exit_code: exit_code(self.phase.get()),
             app: self.app(),
             open: open(&tally),
+            paused: self.witnesses.app.is_paused(),
+            held: self.witnesses.app.held() as u64,
+            maintenance: self.witnesses.app.maintenance().is_some(),
             stop: self.stopping(&tally),
             traffic: self.traffic(),
             cache: self.cache(),

@@ -55,6 +55,15 @@ impl Budget {
         stop.into_iter().chain(plan.kill_by).min()
     }
 
+    /// How long a stop may still take, for a supervisor whose own limit may pass sooner; `relayed` says that the child has
+    /// been signalled. Of a child that is awaited for ever no more than of an abandoned one: there its limit is to count.
+    pub fn left(&self, now: Instant, plan: &Plan, relayed: bool) -> Duration {
+        let relay_at = if relayed { now } else { plan.relay_by.max(now) };
+        let stop = relay_at + self.stop.unwrap_or(ABANDONED);
+        let kill_at = plan.kill_by.map_or(stop, |kill_by| kill_by.min(stop));
+        kill_at.saturating_duration_since(now) + KILLED + FINISHING
+    }
+
     /// What the child has to stop in the worst case.
     fn app(&self) -> Option<Duration> {
         let left = self
@@ -161,6 +170,29 @@ mod tests {
         assert_eq!(at(budget, 4), Some(seconds(9)));
         budget.stop = None;
         assert_eq!(at(budget, 0), Some(seconds(9)));
+    }
+
+    #[test]
+    fn what_is_left_of_a_stop_ends_with_the_last_clock() {
+        let mut budget = Budget {
+            delay: seconds(2),
+            drain: seconds(4),
+            stop: Some(seconds(8)),
+            kill_after: None,
+        };
+        let now = Instant::now();
+        let after = KILLED + FINISHING;
+        let left = |budget: Budget, waited, relayed| {
+            budget.left(now + seconds(waited), &budget.plan(now, true), relayed) - after
+        };
+        assert_eq!(left(budget, 0, false), seconds(14));
+        assert_eq!(left(budget, 5, false), seconds(9));
+        assert_eq!(left(budget, 5, true), seconds(8));
+        budget.stop = None;
+        assert_eq!(left(budget, 6, true), ABANDONED);
+        budget.kill_after = Some(seconds(9));
+        assert_eq!(left(budget, 6, true), seconds(3));
+        assert_eq!(left(budget, 10, true), seconds(0));
     }
 
     #[test]

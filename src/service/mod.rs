@@ -4,12 +4,14 @@
 //! [`lifecycle`] alone.
 
 mod board;
+mod commands;
 pub mod deadlines;
 pub mod lifecycle;
 pub mod repeats;
 pub mod signals;
 mod start;
 mod stop;
+mod supervision;
 
 use std::{
     future::{Future, pending},
@@ -29,11 +31,17 @@ use self::{
     signals::{Heard, Signals},
 };
 use crate::{
-    admin::{self, Admin},
+    admin::{
+        self, Admin,
+        control::{Control, Orders},
+    },
+    cache::Cache,
     config::Lifecycle,
     drain::{Drain, Ended},
     proxy::{App, AppState},
     server::{Acceptor, Closed, Face, Server, listener::Bound},
+    systemd::Supervisor,
+    telemetry::Loudness,
     tls::Keeper,
     upstream::{
         Exit, Name, Upstream,
@@ -61,6 +69,13 @@ pub struct Service {
     upstream: Upstream,
     readiness: Readiness,
     app: App,
+    supervisor: Supervisor,
+    /// When the supervisor is to hear that we live.
+    pulse: Option<Instant>,
+    cache: Cache,
+    loudness: Loudness,
+    control: Option<Control>,
+    orders: Orders,
     drain: Rc<Drain>,
     /// Whether the last call is under way.
     closing: bool,
@@ -148,6 +163,7 @@ impl Service {
                 tracing::debug!(from = ?before, to = ?phase, "phase");
                 self.board.enters(phase);
                 self.phase.send_replace(phase);
+                self.announce(phase);
             }
             self.perform(action).await;
             if let Phase::Exited { code } = phase {
@@ -177,7 +193,11 @@ impl Service {
                     return self.on_alarm(event);
                 }
                 () = sleep_until(reminder) => self.remind(),
-                change = self.readiness.changed(), if probing => {
+                order = self.orders.next() => if let Some(event) = self.obey(order) {
+                    return event;
+                },
+                () = sleep_until(self.pulse) => self.give_pulse(),
+                change = next_change(&mut self.readiness, probing) => {
                     if let Some(event) = self.on_change(change) {
                         return event;
                     }
@@ -281,6 +301,7 @@ impl Service {
     }
 
     fn on_change(&mut self, change: Change) -> Option<Event> {
+        self.pass_on(&change);
         match change {
             Change::Ready(address) => {
                 tracing::info!(addr = %address, after_ms = millis(self.started), "app ready");
@@ -330,6 +351,15 @@ impl Service {
                 Event::AppReady
             }
         }
+    }
+}
+
+/// What becomes of the app; without `probing` nothing does, and it is only listened to.
+async fn next_change(readiness: &mut Readiness, probing: bool) -> Change {
+    if probing {
+        readiness.changed().await
+    } else {
+        readiness.said().await
     }
 }
 

@@ -1,6 +1,6 @@
 //! The one order of starting: signal handlers, bind, spawn, serve.
 
-use std::{future::pending, io, rc::Rc, time::Instant};
+use std::{future::pending, io, net::TcpListener, rc::Rc, time::Instant};
 
 use tokio::{sync::watch, task::spawn_local};
 
@@ -12,7 +12,10 @@ use super::{
     signals::{Heard, Signals},
 };
 use crate::{
-    admin::{self, Admin, Desk, History},
+    admin::{
+        self, Admin, Desk, History,
+        control::{Orders, Socket, SocketError},
+    },
     cache::Cache,
     config::Config,
     drain::Drain,
@@ -23,7 +26,12 @@ use crate::{
         self, Face, PlainFace, Redirect, Server,
         listener::{BindError, Bound, Listener, PortName},
     },
+    systemd::{
+        Supervisor,
+        sockets::{self, Sockets, SocketsError},
+    },
     target::Target,
+    telemetry::Loudness,
     tls::{self, Tls},
     upstream::{
         self, Name, Nofile, SpawnError, Upstream,
@@ -41,9 +49,18 @@ pub enum StartError {
     /// No certificates to be had.
     #[error(transparent)]
     Tls(#[from] tls::OpenError),
+    /// Sockets of systemd's that are of no use to us.
+    #[error(transparent)]
+    Sockets(#[from] SocketsError),
     /// No front listener.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// No control socket.
+    #[error(transparent)]
+    Control(#[from] SocketError),
+    /// No way to hear of it.
+    #[error("cannot take commands: {0}")]
+    Commands(io::Error),
     /// Somebody else is where the app is to be.
     #[error(
         "{0} is taken already, so the app cannot have it; stop who listens there, or set TARGET_PORT"
@@ -68,7 +85,10 @@ impl StartError {
             Self::Spawn(error) => error.exit_code(),
             Self::Signals(_)
             | Self::Tls(_)
+            | Self::Sockets(_)
             | Self::Bind(_)
+            | Self::Control(_)
+            | Self::Commands(_)
             | Self::TargetTaken(_)
             | Self::Threads(_) => 1,
         }
@@ -81,12 +101,22 @@ impl Service {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub async fn start(config: Config, stdout: Stdout) -> Result<Self, StartError> {
+    pub async fn start(
+        config: Config,
+        stdout: Stdout,
+        loudness: Loudness,
+    ) -> Result<Self, StartError> {
         let started = Instant::now();
         let nofile = upstream::raise_nofile();
         let mut signals = Signals::install().map_err(StartError::Signals)?;
+        // Before anything else listens: what systemd passes is known by its number alone.
+        let sockets = sockets::take(config.tls.is_some())?;
+        let supervisor = Supervisor::from_environment();
+        supervisor.status("starting the app");
         let tls = config.tls.as_ref().map(Tls::open).transpose()?;
-        let bound = bind(&config, tls.as_ref())?;
+        let bound = bind(&config, tls.as_ref(), sockets)?;
+        let commands = config.control_socket.as_deref().map(Socket::bind);
+        let commands = commands.transpose()?;
         let status = config.admin.as_ref().map(open_status).transpose()?;
         let plain_face = plain_face(&config, tls.as_ref(), &bound);
         let listening = if config.lifecycle.wait_for_target_port {
@@ -132,7 +162,8 @@ impl Service {
         let history: Rc<History> = Rc::default();
         let witnesses = Witnesses {
             drain: drain.clone(),
-            cache,
+            app: app.clone(),
+            cache: cache.clone(),
             names,
             metrics: metrics.clone(),
             history: history.clone(),
@@ -154,6 +185,12 @@ impl Service {
             upstream,
             readiness,
             app,
+            pulse: supervisor.pause().map(|pause| started + pause),
+            supervisor,
+            cache,
+            loudness,
+            control: None,
+            orders: Orders::none(),
             drain,
             closing: false,
             draining: None,
@@ -166,6 +203,9 @@ impl Service {
             board,
             admin,
         };
+        if let Some(commands) = commands {
+            service.take_commands(commands)?;
+        }
         match listening {
             Ok(listeners) => service.accept(listeners),
             Err(bound) => service.front = Front::Held(bound),
@@ -190,14 +230,30 @@ impl Service {
 }
 
 /// All front ports, so that one that cannot be had is known before anything is spawned.
-fn bind(config: &Config, tls: Option<&Tls>) -> Result<Vec<(Bound, Face)>, BindError> {
-    let plain = Bound::bind(config.server.http_port, PortName::Http)?;
-    let mut bound = vec![(plain, Face::Plain)];
+fn bind(
+    config: &Config,
+    tls: Option<&Tls>,
+    sockets: Sockets,
+) -> Result<Vec<(Bound, Face)>, BindError> {
+    let plain = open(config.server.http_port, PortName::Http, sockets.http)?;
+    let mut bound: Vec<_> = plain.into_iter().map(|one| (one, Face::Plain)).collect();
     if let (Some(port), Some(tls)) = (config.server.https_port, tls) {
-        let secure = Bound::bind(port, PortName::Https)?;
-        bound.push((secure, Face::Secure(tls.acceptor())));
+        let secure = open(port, PortName::Https, sockets.https)?;
+        let face = |one| (one, Face::Secure(tls.acceptor()));
+        bound.extend(secure.into_iter().map(face));
     }
     Ok(bound)
+}
+
+/// The sockets that systemd holds for this port, or one of our own.
+fn open(port: u16, name: PortName, inherited: Vec<TcpListener>) -> Result<Vec<Bound>, BindError> {
+    if inherited.is_empty() {
+        return Ok(vec![Bound::bind(port, name)?]);
+    }
+    let inherited = inherited.into_iter();
+    inherited
+        .map(|socket| Bound::inherited(socket, name))
+        .collect()
 }
 
 /// The status port, which answers from the start to the end.
@@ -231,7 +287,8 @@ fn desk(
 
 /// What stands on the plain port when there is TLS; the kernel may have chosen the other one.
 fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Option<PlainFace> {
-    let (secure, _) = bound.get(1)?;
+    let is_secure = |(_, face): &&(Bound, Face)| matches!(face, Face::Secure(_));
+    let (secure, _) = bound.iter().find(is_secure)?;
     Some(PlainFace {
         names: tls?.names(),
         challenges: tls?.challenges(),
@@ -243,7 +300,9 @@ fn plain_face(config: &Config, tls: Option<&Tls>, bound: &[(Bound, Face)]) -> Op
 fn listen(bound: Vec<(Bound, Face)>) -> Result<Vec<(Listener, Face)>, BindError> {
     let listen = |(bound, face): (Bound, Face)| {
         let listener = bound.listen()?;
-        tracing::info!(addr = %listener.local_addr(), scheme = face.scheme(), "listening");
+        let (addr, scheme) = (listener.local_addr(), face.scheme());
+        let inherited = listener.is_inherited().then_some(true);
+        tracing::info!(%addr, scheme, inherited, "listening");
         Ok((listener, face))
     };
     bound.into_iter().map(listen).collect()

@@ -14,6 +14,7 @@ use super::{
     millis,
 };
 use crate::{
+    admin::control::Orders,
     drain::{Ended, Kind, Stage},
     proxy::AppState,
     server::{Acceptor, Closed, last_call::Patience},
@@ -31,6 +32,9 @@ const NEEDS_US: [Kind; 4] = [Kind::Arriving, Kind::Request, Kind::Stream, Kind::
 
 /// How long the exit waits for clients that still send after our FIN.
 const LINGER: Duration = Duration::from_secs(1);
+
+/// How long whoever watches us may take to hear the end.
+const LAST_WORDS: Duration = Duration::from_millis(500);
 
 impl Service {
     pub(super) async fn perform(&mut self, action: Action) {
@@ -275,6 +279,7 @@ impl Service {
         self.reminder = match phase {
             Phase::Draining => {
                 self.say_draining();
+                self.announce(phase);
                 Some(Instant::now() + PROGRESS)
             }
             Phase::Stopping(_) => self.stop.map(|stop| {
@@ -303,6 +308,12 @@ impl Service {
         }
         if let Some(certificates) = self.certificates.take() {
             certificates.join(Instant::now() + LINGER).await;
+        }
+        self.supervisor.join(Instant::now() + LINGER).await;
+        // Whoever has asked for something since will not get it.
+        self.orders = Orders::none();
+        if let Some(control) = self.control.take() {
+            control.close(Instant::now() + LAST_WORDS).await;
         }
         if let Some(admin) = self.admin.take() {
             admin.close().await;

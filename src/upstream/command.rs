@@ -16,6 +16,17 @@ use nix::{
 use super::{Settings, limits::Nofile, sys::Preparation};
 use crate::target::Target;
 
+/// What a supervisor tells the one process that it starts (sd_notify(3), sd_listen_fds(3), sd_watchdog_enabled(3)).
+const OURS_ALONE: [&str; 7] = [
+    "NOTIFY_SOCKET",
+    "LISTEN_FDS",
+    "LISTEN_PID",
+    "LISTEN_PIDFDID",
+    "LISTEN_FDNAMES",
+    "WATCHDOG_USEC",
+    "WATCHDOG_PID",
+];
+
 /// Why there is no child; the message names the command and what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum SpawnError {
@@ -104,10 +115,12 @@ pub(super) fn spawn(
         command.env("PORT", port.to_string());
     }
     // Whoever started us listens to us, not to the app.
-    match notify {
-        Some(path) => command.env("NOTIFY_SOCKET", path),
-        None => command.env_remove("NOTIFY_SOCKET"),
-    };
+    for name in OURS_ALONE {
+        command.env_remove(name);
+    }
+    if let Some(path) = notify {
+        command.env("NOTIFY_SOCKET", path);
+    }
     if own_group {
         command.process_group(0);
     }

@@ -158,6 +158,19 @@ impl Readiness {
         }
     }
 
+    /// As [`changed`](Self::changed), but the port is left alone: what is told is what the app says for people. Cancel safe.
+    ///
+    /// An app whose words nobody takes in has soon to wait with them, even with its goodbye.
+    pub async fn said(&mut self) -> Change {
+        loop {
+            if let Some(status) = self.status.take() {
+                return Change::Status(status);
+            }
+            let message = heard(self.notify.as_deref()).await;
+            self.hear(message);
+        }
+    }
+
     fn hear(&mut self, message: Message) {
         self.said = message.state.or(self.said);
         self.status = message.status.or_else(|| self.status.take());

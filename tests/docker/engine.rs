@@ -231,6 +231,17 @@ impl Container<'_> {
         }
     }
 
+    /// What the HEALTHCHECK has found.
+    pub(crate) fn wait_for_health(&self, wanted: &str) {
+        let began = Instant::now();
+        let health = || self.inspect("{{.State.Health.Status}}");
+        while health() != wanted {
+            let log = self.inspect("{{json .State.Health}}");
+            assert!(began.elapsed() < PATIENCE, "not {wanted}: {log}");
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
     /// Each of these stands after the one before.
     pub(crate) fn assert_log_order(&self, texts: &[&str]) {
         let logs = self.logs();

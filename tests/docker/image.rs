@@ -9,7 +9,7 @@ use super::engine::Engine;
 
 /// A minimal Debian with Puma, by debootstrap.
 const BASE: &str = "thrust-test-base";
-/// `BUILD_IMAGE`: its `cargo install` installs the executable under test.
+/// `BUILD_IMAGE`: its `cargo install` installs the executables under test.
 const BUILD: &str = "thrust-test-build";
 /// `RUNTIME_IMAGE`: an image with an app in it.
 const APP: &str = "thrust-test-app";
@@ -28,10 +28,11 @@ pub(crate) fn build(engine: &Engine) {
         "FROM {BASE}\nCOPY . /usr/local/bin/\nRUN chmod +x /usr/local/bin/*\n"
     ));
     context.copy(executable);
+    context.copy(Path::new(env!("CARGO_BIN_EXE_thrustctl")));
     // Compiling takes minutes, and a network.
     context.write(
         "cargo",
-        "#!/bin/sh -e\n[ \"$1\" = install ]\ninstall -D /usr/local/bin/thrust /out/bin/thrust\n",
+        "#!/bin/sh -e\n[ \"$1\" = install ]\ninstall -Dt /out/bin /usr/local/bin/thrust /usr/local/bin/thrustctl\n",
     );
     engine.build(BUILD, &context.0, &[]);
 

@@ -64,6 +64,8 @@ fn an_app_that_hangs_up_when_told_loses_nothing(engine: &Engine) {
         "1000",
         "Thrust and the app have no privileges"
     );
+    // No socket, no status port: it asks the front, as whoever runs the image as it is.
+    container.wait_for_health("healthy");
     assert_stop_costs_nothing(&container);
 }
 
@@ -141,6 +143,11 @@ fn the_image_is_as_the_dockerfile_says(engine: &Engine) {
     assert_eq!(
         files.matches("COPY").count(),
         1,
-        "the default image is the executable: {files}"
+        "the default image is the executables: {files}"
+    );
+    let health = config("Healthcheck.Test");
+    assert_eq!(
+        health,
+        "[\"CMD\",\"/usr/local/bin/thrustctl\",\"healthcheck\"]"
     );
 }

@@ -233,8 +233,7 @@ impl<H> Fetch<H> {
                 let body = stored.body.clone();
                 let fresh = Stored::new(stored.content, stored.status, &headers, body, terms);
                 let fresh = Arc::new(fresh);
-                self.cache
-                    .put(&self.cache.place_of(&errand.keys), fresh.clone());
+                self.cache.put(&self.cache.place_of(&errand.keys), &fresh);
                 if let Some(lead) = errand.lead.take() {
                     lead.land(Landing::Stored);
                 }

@@ -48,7 +48,7 @@ impl Fill {
         }
         let stored = Stored::of(&self.cache, self.status, &self.headers, body, self.terms);
         let stored = Arc::new(stored);
-        self.cache.put(&self.place, stored.clone());
+        self.cache.put(&self.place, &stored);
         if let Some(lead) = self.lead {
             lead.land(Landing::Stored);
         }

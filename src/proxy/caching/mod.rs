@@ -200,8 +200,8 @@ impl<H: Handler + 'static> Caching<H> {
             Reuse::Refused => Why::Request,
             _ => Why::Stale,
         };
-        let boots = self.fetch.app.is_booting() && serves_outage(&stored.terms, now);
-        if reuse.answers() || boots {
+        let held = self.fetch.app.holds() && serves_outage(&stored.terms, now);
+        if reuse.answers() || held {
             if reuse == Reuse::Refresh {
                 errand.stored = Some(stored.clone());
                 self.fetch.refresh(&request, errand);

@@ -5,6 +5,7 @@
 
 mod app;
 mod client;
+mod control;
 mod decoder;
 pub(crate) mod frames;
 mod hammer;
@@ -16,10 +17,12 @@ mod port;
 mod process;
 mod programs;
 pub(crate) mod secure;
+mod supervisor;
 mod thrust;
 
 pub(crate) use app::{AppConnection, AppRequest, PlayedApp};
 pub(crate) use client::{Client, End, Failure, Response, is_refused};
+pub(crate) use control::{Said, thrustctl};
 pub(crate) use decoder::{CODINGS, decoded, decoded_so_far, tools_are_here};
 pub(crate) use hammer::Hammer;
 pub(crate) use lines::Record;
@@ -31,6 +34,7 @@ pub(crate) use process::{
     resident_memory_of, signals_of, state_of, unread, voluntary_switches_of, zombies_below,
 };
 pub(crate) use programs::is_here;
+pub(crate) use supervisor::Supervisor;
 pub(crate) use thrust::{Builder, Thrust, pid_1_is_possible};
 
 use std::{

@@ -5,9 +5,9 @@ use std::{
     ffi::{OsStr, OsString},
     fs::{self, File},
     io::{self, Write},
-    net::TcpStream,
+    net::{TcpListener, TcpStream},
     os::{
-        fd::{FromRawFd, OwnedFd},
+        fd::{AsFd, FromRawFd, OwnedFd},
         unix::{
             net::UnixStream,
             process::{CommandExt, ExitStatusExt},
@@ -28,7 +28,9 @@ use nix::{
 };
 
 use super::{
-    Client, PATIENCE, PlayedApp, Record, ReservedPort, eventually,
+    Client, PATIENCE, PlayedApp, Record, ReservedPort,
+    control::control_socket,
+    eventually,
     lines::Lines,
     lock::{Turn, shared},
     process::{children_of, executable_of, kill, marked, state_of},
@@ -78,8 +80,18 @@ pub(crate) struct Builder {
     is_pid_1: bool,
     /// Whether another process is PID 1 of its namespace.
     has_neighbours: bool,
+    activation: Option<Activation>,
+    is_controlled: bool,
     leaves_processes: bool,
     before_exec: Vec<BeforeExec>,
+}
+
+/// Who passes it sockets, or asks it for signs of life, as systemd does.
+enum Activation {
+    /// A shell, which moves this socket to descriptor 3, says these words, and becomes Thrust.
+    Shell(OwnedFd, String),
+    /// systemd's own tool, with these options.
+    Tool(Vec<String>),
 }
 
 impl Builder {
@@ -176,6 +188,31 @@ impl Builder {
         self
     }
 
+    /// With this socket passed as systemd does, and held by the test as by systemd; `words` are for a shell, in whose `$$`
+    /// is Thrust's pid.
+    pub(crate) fn passed(mut self, socket: impl AsFd, words: &str) -> Self {
+        let socket = socket.as_fd().try_clone_to_owned().expect("a descriptor");
+        self.activation = Some(Activation::Shell(socket, words.to_owned()));
+        self
+    }
+
+    /// With a listener passed as the one socket of a unit.
+    pub(crate) fn inherits(self, listener: &TcpListener) -> Self {
+        self.passed(listener, "export LISTEN_FDS=1 LISTEN_PID=$$")
+    }
+
+    /// Started by `systemd-socket-activate` with these options, at the first connection.
+    pub(crate) fn activated(mut self, options: impl IntoIterator<Item = String>) -> Self {
+        self.activation = Some(Activation::Tool(options.into_iter().collect()));
+        self
+    }
+
+    /// With a control socket in the test's directory.
+    pub(crate) fn controlled(mut self) -> Self {
+        self.is_controlled = true;
+        self
+    }
+
     /// Processes other than the app may outlive Thrust (they are ended with the test).
     pub(crate) fn leaves_processes(mut self) -> Self {
         self.leaves_processes = true;
@@ -261,8 +298,24 @@ impl Builder {
 
     fn command_line(&self) -> Command {
         let executable = env!("CARGO_BIN_EXE_thrust");
-        if !self.is_elsewhere() {
-            return Command::new(executable);
+        match &self.activation {
+            Some(Activation::Shell(_, words)) => {
+                let script = format!("exec 3<&0 </dev/null; {words}; exec \"$@\"");
+                let mut command = Command::new("sh");
+                command.args(["-c", &script, "sh", executable]);
+                return command;
+            }
+            Some(Activation::Tool(options)) => {
+                let mut command = Command::new("systemd-socket-activate");
+                command.args(options);
+                for name in self.names() {
+                    command.arg("-E").arg(name);
+                }
+                command.arg(executable);
+                return command;
+            }
+            None if !self.is_elsewhere() => return Command::new(executable),
+            None => {}
         }
         let mut command = Command::new("unshare");
         command.args(["--pid", "--fork", "--mount-proc", "--kill-child"]);
@@ -276,6 +329,23 @@ impl Builder {
     /// Whether pids are others here than there.
     fn is_elsewhere(&self) -> bool {
         self.is_pid_1 || self.has_neighbours
+    }
+
+    /// Those that `environment` sets, which systemd's tool does not pass on of itself.
+    fn names(&self) -> impl Iterator<Item = OsString> {
+        let ours = [
+            "THRUST_TEST_RUN",
+            "HTTP_PORT",
+            "THRUSTER_TARGET_SOCKET",
+            "TARGET_PORT",
+            "LLVM_PROFILE_FILE",
+        ];
+        let files = self.files.iter().map(|(name, _)| OsString::from(name));
+        let told = self.env.iter().map(|(name, _)| name.clone());
+        ours.map(OsString::from)
+            .into_iter()
+            .chain(files)
+            .chain(told)
     }
 
     /// Little is inherited, so that the tests mean the same everywhere.
@@ -294,6 +364,9 @@ impl Builder {
             let path = directory.join(variable);
             fs::write(&path, contents).expect("the directory is ours");
             command.env(variable, path);
+        }
+        if self.is_controlled {
+            command.env("THRUSTER_CONTROL_SOCKET", control_socket(directory));
         }
         command.envs(self.env.iter().map(|(name, value)| (name, value)));
     }
@@ -318,6 +391,11 @@ impl Builder {
     }
 
     fn stdin(&self, command: &mut Command) -> Option<OwnedFd> {
+        if let Some(Activation::Shell(socket, _)) = &self.activation {
+            command.stdin(socket.try_clone().expect("a descriptor"));
+            command.process_group(0);
+            return None;
+        }
         match self.stdin {
             Stdin::Terminal => {
                 let pty = openpty(None, None).expect("a pseudo-terminal");
@@ -382,6 +460,8 @@ impl Thrust {
             stdout: Stdout::Read,
             is_pid_1: false,
             has_neighbours: false,
+            activation: None,
+            is_controlled: false,
             leaves_processes: false,
             before_exec: Vec::new(),
         }
@@ -612,10 +692,7 @@ impl Thrust {
 
     /// Whether it exits (to be reaped later) within this time.
     pub(crate) fn exits_within(&self, patience: Duration) -> bool {
-        let mut fds = [PollFd::new(
-            std::os::fd::AsFd::as_fd(&self.pid_fd),
-            PollFlags::POLLIN,
-        )];
+        let mut fds = [PollFd::new(self.pid_fd.as_fd(), PollFlags::POLLIN)];
         let timeout = PollTimeout::try_from(patience).expect("patience is short");
         self.status.is_some() || poll(&mut fds, timeout) == Ok(1)
     }
