@@ -38,8 +38,9 @@ fn documented() -> Variables {
     let rows = readme.lines().map(cells).filter(|cells| cells.len() == 5);
     let variables = rows.filter_map(|cells| {
         let name = cells[1].strip_prefix('`')?.strip_suffix('`')?;
-        let is_name =
-            (name.chars()).all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        let is_name = name
+            .chars()
+            .all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
         let default = if cells[2] == "–" { "" } else { &cells[2] };
         is_name.then(|| (name.to_owned(), default.to_owned()))
     });

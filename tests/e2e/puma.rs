@@ -4,7 +4,9 @@ use std::{env, fs, path::Path};
 
 use nix::sys::signal::Signal::{self, SIGHUP, SIGINT, SIGTERM, SIGTTIN, SIGUSR1, SIGUSR2};
 
-use crate::support::{Builder, Client, End, PATIENCE, Thrust, assert_order, eventually, is_here};
+use crate::support::{
+    Builder, Client, End, Hammer, PATIENCE, Thrust, alone, assert_order, eventually, is_here,
+};
 
 /// Thrust in front of Puma with these further arguments; none, with the reason printed, where there is no Puma. With CI
 /// set, there must be.
@@ -284,4 +286,29 @@ fn m22_hup_reopens_pumas_log() {
     assert_eq!(thrust.get("/hello").status, 200);
     assert_eq!(thrust.stop(), 143);
     fs::remove_dir_all(&directory).expect("the directory is ours");
+}
+
+#[test]
+fn m25_told_at_the_same_moment_and_twice_it_finishes_what_it_holds_and_nobody_sees_a_502() {
+    let _alone = alone();
+    let Some(mut thrust) = started(&[]) else {
+        return;
+    };
+    let mut slow = thrust.connect();
+    slow.send_get("/slow?s=2");
+    let hammer = Hammer::start(thrust.port(), 4);
+    thrust.wait_for_request("/hello");
+    hammer.expect_the_end();
+    for _ in 0..2 {
+        thrust.signal(SIGTERM);
+        thrust.signal_child(SIGTERM);
+    }
+    assert_eq!(slow.response().status, 200);
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+    let outcomes = hammer.finish().0;
+    let is_good = |what: &String| {
+        ["200", "refused", "crossed"].contains(&what.as_str()) || what.starts_with("503 ")
+    };
+    assert!(outcomes.keys().all(is_good), "{outcomes:?}");
+    assert!(outcomes.contains_key("refused"), "{outcomes:?}");
 }

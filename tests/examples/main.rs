@@ -54,7 +54,10 @@ impl Example {
             .envs(further.iter().map(|(name, value)| (name, value)))
             .output()
             .expect("thrust runs");
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let warned = String::from_utf8_lossy(&output.stdout);
+        let warned = warned.lines().filter(|line| line.starts_with("warning: "));
+        let refused = String::from_utf8_lossy(&output.stderr);
+        let said = warned.chain(refused.lines()).collect::<Vec<_>>().join("\n");
         (output.status.success(), said)
     }
 }
