@@ -5,7 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Client, End, PATIENCE, seconds,
+    Client, End, PATIENCE,
+    frames::{DATA, END_STREAM, Frames},
+    seconds,
     secure::{HTTP_1, HTTP_2, Secure, https, https_port},
     status::{Metrics, ask, status_port, wait_for_metric, watched, with_status},
 };
@@ -172,6 +174,27 @@ fn times_and_bytes_are_what_they_were() {
     assert!((200_000.0..202_000.0).contains(&sent), "{sent}");
     let received = metrics.get("thrust_received_bytes_total");
     assert!((60.0..1_000.0).contains(&received), "{received}");
+    assert_eq!(thrust.stop(), 143);
+}
+
+#[test]
+fn bytes_are_counted_over_http_2_as_well() {
+    let mut thrust = watched().env("H2C_ENABLED", "1").start();
+    let mut client = Frames::h2c(thrust.port());
+    client.head(1, "POST", "/upload", &[], false);
+    for piece in 0..4 {
+        let flags = if piece == 3 { END_STREAM } else { 0 };
+        client.frame(DATA, flags, 1, &[b'x'; 10_000]);
+    }
+    assert!(client.response(1).text().starts_with("40000 "));
+    client.get(3, "/bytes?n=60000");
+    assert_eq!(client.response(3).body.len(), 60_000);
+    let metrics = Metrics::of(&thrust);
+    let bytes = |direction| metrics.get(&format!("thrust_{direction}_bytes_total"));
+    for (direction, length) in [("received", 40_000.0), ("sent", 60_000.0)] {
+        let more = bytes(direction) - length;
+        assert!((1.0..2_000.0).contains(&more), "{direction}: {more} more");
+    }
     assert_eq!(thrust.stop(), 143);
 }
 
