@@ -159,18 +159,21 @@ fn times_and_bytes_are_what_they_were() {
     let mut thrust = watched().start();
     let mut client = thrust.connect();
     assert_eq!(client.get("/slow?ms=300").status, 200);
+    assert_eq!(client.get("/slow?ms=30").status, 200);
     assert_eq!(client.get("/bytes?n=200000").body.len(), 200_000);
-    wait_for_metric(&thrust, "thrust_request_duration_seconds_count", 2.0);
+    wait_for_metric(&thrust, "thrust_request_duration_seconds_count", 3.0);
     let metrics = Metrics::of(&thrust);
     for name in ["request", "upstream", "first_byte"] {
-        let slow = |end| {
+        // A machine under load makes them slower, never faster.
+        let within = |end| {
             metrics.get(&format!(
                 r#"thrust_{name}_duration_seconds_bucket{{le="{end}"}}"#
             ))
         };
-        assert_eq!((slow("0.2"), slow("50")), (1.0, 2.0), "{name}");
+        assert!(within("0.02") <= 1.0 && within("0.2") <= 2.0, "{name}");
+        assert_eq!(within("50"), 3.0, "{name}");
         let sum = metrics.get(&format!("thrust_{name}_duration_seconds_sum"));
-        assert!((0.3..10.0).contains(&sum), "{name}: {sum}");
+        assert!((0.33..30.0).contains(&sum), "{name}: {sum}");
     }
     wait_for_metric_from(&thrust, "thrust_sent_bytes_total", 200_000.0, 202_000.0);
     let received = metrics.get("thrust_received_bytes_total");
