@@ -5,9 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use nix::sys::signal::Signal;
 
 use crate::support::{
-    Client, End, PATIENCE, seconds,
+    Client, End, PATIENCE,
+    frames::{DATA, END_STREAM, Frames},
+    seconds,
     secure::{HTTP_1, HTTP_2, Secure, https, https_port},
-    status::{Metrics, ask, status_port, wait_for_metric, watched, with_status},
+    status::{
+        Metrics, ask, status_port, wait_for_metric, wait_for_metric_from, watched, with_status,
+    },
 };
 
 #[test]
@@ -155,23 +159,44 @@ fn times_and_bytes_are_what_they_were() {
     let mut thrust = watched().start();
     let mut client = thrust.connect();
     assert_eq!(client.get("/slow?ms=300").status, 200);
+    assert_eq!(client.get("/slow?ms=30").status, 200);
     assert_eq!(client.get("/bytes?n=200000").body.len(), 200_000);
-    wait_for_metric(&thrust, "thrust_request_duration_seconds_count", 2.0);
+    wait_for_metric(&thrust, "thrust_request_duration_seconds_count", 3.0);
     let metrics = Metrics::of(&thrust);
     for name in ["request", "upstream", "first_byte"] {
-        let slow = |end| {
+        // A machine under load makes them slower, never faster.
+        let within = |end| {
             metrics.get(&format!(
                 r#"thrust_{name}_duration_seconds_bucket{{le="{end}"}}"#
             ))
         };
-        assert_eq!((slow("0.2"), slow("50")), (1.0, 2.0), "{name}");
+        assert!(within("0.02") <= 1.0 && within("0.2") <= 2.0, "{name}");
+        assert_eq!(within("50"), 3.0, "{name}");
         let sum = metrics.get(&format!("thrust_{name}_duration_seconds_sum"));
-        assert!((0.3..10.0).contains(&sum), "{name}: {sum}");
+        assert!((0.33..30.0).contains(&sum), "{name}: {sum}");
     }
-    let sent = metrics.get("thrust_sent_bytes_total");
-    assert!((200_000.0..202_000.0).contains(&sent), "{sent}");
+    wait_for_metric_from(&thrust, "thrust_sent_bytes_total", 200_000.0, 202_000.0);
     let received = metrics.get("thrust_received_bytes_total");
     assert!((60.0..1_000.0).contains(&received), "{received}");
+    assert_eq!(thrust.stop(), 143);
+}
+
+#[test]
+fn bytes_are_counted_over_http_2_as_well() {
+    let mut thrust = watched().env("H2C_ENABLED", "1").start();
+    let mut client = Frames::h2c(thrust.port());
+    client.head(1, "POST", "/upload", &[], false);
+    for piece in 0..4 {
+        let flags = if piece == 3 { END_STREAM } else { 0 };
+        client.frame(DATA, flags, 1, &[b'x'; 10_000]);
+    }
+    assert!(client.response(1).text().starts_with("40000 "));
+    client.get(3, "/bytes?n=60000");
+    assert_eq!(client.response(3).body.len(), 60_000);
+    for (direction, length) in [("received", 40_000.0), ("sent", 60_000.0)] {
+        let series = format!("thrust_{direction}_bytes_total");
+        wait_for_metric_from(&thrust, &series, length + 1.0, length + 2_000.0);
+    }
     assert_eq!(thrust.stop(), 143);
 }
 
@@ -205,8 +230,8 @@ fn a_stream_of_events_is_no_slow_request_and_a_tunnels_bytes_count() {
     let message = "x".repeat(10_000) + "END";
     tunnel.send(&message);
     tunnel.read_until("END");
-    let sent = Metrics::of(&thrust).get("thrust_sent_bytes_total") - before;
-    assert!((10_003.0..=10_200.0).contains(&sent), "{sent}");
+    let (least, most) = (before + 10_003.0, before + 10_500.0);
+    wait_for_metric_from(&thrust, "thrust_sent_bytes_total", least, most);
     drop(tunnel);
     wait_for_metric(&thrust, "thrust_open_tunnels", 0.0);
     assert_eq!(thrust.stop(), 143);
@@ -269,11 +294,9 @@ fn handshakes_and_certificates_are_there() {
         r#"thrust_tls_handshakes_total{result="failed"}"#,
         1.0,
     );
+    let done = r#"thrust_tls_handshakes_total{result="done"}"#;
+    wait_for_metric(&thrust, done, 2.0);
     let metrics = Metrics::of(&thrust);
-    assert_eq!(
-        metrics.get(r#"thrust_tls_handshakes_total{result="done"}"#),
-        2.0
-    );
     assert_eq!(
         metrics.get("thrust_tls_handshake_duration_seconds_count"),
         2.0
@@ -308,6 +331,11 @@ fn what_is_compressed_is_counted_once_and_by_coding() {
     ask("br", cached);
     ask("br", cached);
     ask("br", cached);
+    wait_for_metric(
+        &thrust,
+        r#"thrust_compressed_responses_total{coding="zstd"}"#,
+        1.0,
+    );
     let metrics = Metrics::of(&thrust);
     let coded = |what: &str, coding: &str| {
         metrics.get(&format!(r#"thrust_{what}_total{{coding="{coding}"}}"#))

@@ -40,7 +40,7 @@ fn it_tells_of_a_drain_before_during_and_after() {
 }
 
 #[test]
-fn it_finds_the_successor_of_who_has_stopped() {
+fn it_finds_the_successor_of_who_has_stopped_and_of_who_was_killed() {
     if !tool::are_here(CHROMIUM) {
         return;
     }
@@ -48,24 +48,35 @@ fn it_finds_the_successor_of_who_has_stopped() {
     let home = Home::new("successor");
     let mut first = watched().start();
     let port = status_port(&first);
+    let successor = || {
+        let builder = Thrust::builder().env("THRUSTER_STATUS_PORT", port.to_string());
+        builder.start()
+    };
     let mut page = Page::open(&format!("http://127.0.0.1:{port}/"), &home.0);
-    page.wait_until(&is("word", "serving"));
-    let pid = first.pid().to_string();
-    page.wait_until(&format!(
-        "document.getElementById('process').innerText.includes('{pid}')"
-    ));
+    shows(&mut page, &first);
     assert_eq!(first.stop(), 143);
     page.wait_until(&is("word", "stopped"));
-    let mut second = Thrust::builder()
-        .env("THRUSTER_STATUS_PORT", port.to_string())
-        .start();
-    page.wait_until(&is("word", "serving"));
-    let pid = second.pid().to_string();
-    page.wait_until(&format!(
-        "document.getElementById('process').innerText.includes('{pid}')"
-    ));
+
+    let mut second = successor();
+    shows(&mut page, &second);
+    second.signal(Signal::SIGKILL);
+    second.wait_status(PATIENCE);
+    page.wait_until(&is("live", "connection lost, trying again"));
+    assert_eq!(page.text("verdict"), "last known");
+
+    let mut third = successor();
+    shows(&mut page, &third);
+    assert_eq!(page.text("verdict"), "ready");
+    assert_eq!(third.stop(), 143);
+}
+
+/// Waits until the page is about this one.
+fn shows(page: &mut Page, thrust: &Thrust) {
     page.wait_until(&is("live", "live"));
-    assert_eq!(second.stop(), 143);
+    page.wait_until(&is("word", "serving"));
+    let pid = thrust.pid();
+    let table = "document.getElementById('process').innerText";
+    page.wait_until(&format!("{table}.split(/\\s/).includes('{pid}')"));
 }
 
 /// One look at the page.

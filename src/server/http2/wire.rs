@@ -166,6 +166,8 @@ impl AsyncRead for Wire {
                 ends.state.broke();
             }
             read?;
+            let bytes = buffer.filled().len() - before;
+            ends.state.recorder.received(bytes);
             let decrypted = ends.stream.has_decrypted();
             ends.state.unread.set(decrypted);
         } else {

@@ -71,13 +71,19 @@ impl Metrics {
     }
 }
 
-/// Waits until a series has this value: what ends a request is counted a moment after its last byte was sent.
+/// Waits until a series has this value: what has reached the client is counted a moment later.
 #[track_caller]
 pub(crate) fn wait_for_metric(thrust: &Thrust, series: &str, value: f64) {
+    wait_for_metric_from(thrust, series, value, value);
+}
+
+/// Waits until a series is from `least` to `most`.
+#[track_caller]
+pub(crate) fn wait_for_metric_from(thrust: &Thrust, series: &str, least: f64, most: f64) {
     let mut last = f64::NAN;
     let reached = eventually(PATIENCE, || {
         last = Metrics::of(thrust).get(series);
-        last == value
+        (least..=most).contains(&last)
     });
-    assert!(reached, "{series} is {last}, not {value}");
+    assert!(reached, "{series} is {last}, not from {least} to {most}");
 }
