@@ -266,8 +266,9 @@ fn a_client_that_takes_no_byte_is_cut_after_the_write_timeout() {
         let logged = thrust.wait_for_request("/stuck");
         assert_eq!(
             (logged.number("status"), &*logged.field("cause")),
-            (499, "client_gone")
+            (200, "write_timeout")
         );
+        assert_eq!(logged.field("closed_by"), "thrust");
         // What it had been sent it may still read; that is not all, and it can tell.
         let failure = client.try_response().unwrap_err();
         assert_ne!(failure.end, End::Timeout);
