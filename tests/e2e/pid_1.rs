@@ -89,7 +89,7 @@ fn m25_a_neighbour_in_the_namespace_stops_the_app_as_we_are_stopped() {
             .beside_pid_1()
             .app(["--on-term", "finish-requests"])
             .start();
-        let mut waiting = [thrust.wait_at_gate("g"), thrust.wait_at_gate("g")];
+        let mut waiting = [thrust.wait_at_gate("g"), thrust.wait_at_gate("h")];
         match order {
             "the app first" => {
                 thrust.signal_child(SIGTERM);
@@ -103,6 +103,7 @@ fn m25_a_neighbour_in_the_namespace_stops_the_app_as_we_are_stopped() {
         thrust.wait_for_child_line("port closed");
         thrust.wait_for("draining");
         thrust.open_gate("g");
+        thrust.open_gate("h");
         for client in &mut waiting {
             assert_eq!(client.response().status, 200, "{order}");
         }
