@@ -3,6 +3,7 @@
 //! Pure: it neither reads the process's own environment nor exits. `main` comes in with both, and hands each wing its
 //! own settings.
 
+mod advice;
 mod args;
 mod contradictions;
 mod env;
@@ -17,7 +18,11 @@ mod warnings;
 
 use std::ffi::OsString;
 
-use self::{args::Asked, env::Env, given::Vars};
+use self::{
+    args::Asked,
+    env::Env,
+    given::{Given, Vars},
+};
 pub use self::{
     args::UsageError,
     meant::{Config, Lifecycle, Log},
@@ -77,14 +82,22 @@ fn collect(vars: impl Iterator<Item = (OsString, OsString)>) -> Vars {
 
 fn print_config(vars: &Vars) -> Result<String, ConfigError> {
     let given = given::all(vars).map_err(ConfigError::Variables)?;
-    Ok(print::config(&given, &warnings::all(vars)))
+    Ok(print::config(&given, &remarks(vars, &given)))
 }
 
 fn run(command: Vec<OsString>, vars: &Vars) -> Result<Config, ConfigError> {
     let given = given::all(vars).map_err(ConfigError::Variables)?;
     let env = Env::read(&given).map_err(|error| ConfigError::Variables(vec![error.into()]))?;
     let variables = print::variables(&given);
-    Ok(Config::new(command, env, variables, warnings::all(vars)))
+    let remarks = remarks(vars, &given);
+    Ok(Config::new(command, env, variables, remarks))
+}
+
+/// What is worth a word, but no reason not to run.
+fn remarks(vars: &Vars, given: &[Given]) -> Vec<String> {
+    let mut remarks = warnings::all(vars);
+    remarks.extend(advice::all(vars, given));
+    remarks
 }
 
 fn list(problems: &[Problem]) -> String {

@@ -198,3 +198,16 @@ fn m42_the_readme_carries_the_platforms_and_the_formula() {
     let formula = "grace ≥ preStop + delay + drain + the app's own stop + 2 s";
     assert!(words.contains(formula), "{formula} is not in the README");
 }
+
+#[test]
+fn s41_a_pod_without_a_delay_is_told_what_to_set() {
+    let is_told = |delay: &str| {
+        let pod = Thrust::builder().env("KUBERNETES_SERVICE_HOST", "10.96.0.1");
+        let thrust = pod.env("HTTP_DRAIN_DELAY", delay).start();
+        thrust.wait_for("ready to stop");
+        let mut records = thrust.records().into_iter();
+        records.any(|record| record.message().contains("set HTTP_DRAIN_DELAY=5"))
+    };
+    assert!(is_told(""));
+    assert!(!is_told("0"), "somebody has decided");
+}
