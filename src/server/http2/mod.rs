@@ -220,7 +220,9 @@ impl<H: Handler + 'static> Http2<'_, H> {
         let id = to.stream_id().as_u32();
         let seat = Seat::take(self.state, id, Instant::now());
         let (core, shared) = (self.core.clone(), self.shared.clone());
-        let task = spawn_local(exchange::serve(core, shared, seat, request, to));
+        // Boxed, as a task moves its future when it begins and again when it ends, in full.
+        let exchange = Box::pin(exchange::serve(core, shared, seat, request, to));
+        let task = spawn_local(exchange);
         self.state.streams.served_by(id, task.abort_handle());
     }
 }
