@@ -265,6 +265,8 @@ fn is_connection_option(option: &[u8]) -> bool {
 /// Thruster's rules. Kept (`FORWARD_HEADERS`): the peer is appended to the client's X-Forwarded-For, its -Host and -Proto
 /// stay unless empty; what nobody may be believed is gone by now (see [`trust`](super::trust)). Not kept: all three are
 /// ours, and the client is the one that we know of. `Forwarded` never goes on, we could not keep it true.
+///
+/// `keep` is also false where there is nothing to keep: then nobody has named a client but the peer.
 fn forwarded(out: &mut Vec<u8>, request: &Request, host: &[u8], keep: bool) {
     let headers = &request.head.headers;
     out.extend_from_slice(b"x-forwarded-for: ");

@@ -1,6 +1,6 @@
 //! Which media types become smaller: Thruster's list, and the image and font formats that are compressed in themselves.
 
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderValue;
 
 /// Most of what is worth it, decided at once.
 const TEXT: [&[u8]; 3] = [b"text/", b"application/json", b"application/javascript"];
@@ -42,12 +42,6 @@ pub(super) fn is_compressible(content_type: &HeaderValue, except: &[String]) -> 
         .iter()
         .any(|beginning| begins(content_type, beginning.as_bytes()));
     !excepted && !content_type.is_empty() && becomes_smaller(content_type)
-}
-
-/// Whether it has no end, and is to arrive event by event.
-pub(super) fn is_event_stream(headers: &HeaderMap) -> bool {
-    let content_type = headers.get(header::CONTENT_TYPE);
-    content_type.is_some_and(|value| begins(value.as_bytes(), b"text/event-stream"))
 }
 
 fn becomes_smaller(content_type: &[u8]) -> bool {

@@ -15,7 +15,7 @@ use http::{StatusCode, Version};
 
 pub(super) use self::policy::Policy;
 use self::{kept::Work, policy::Asked};
-use super::kept::Kept;
+use super::{headers::is_event_stream, kept::Kept};
 use crate::{
     cache::Cache,
     coding::{Encoder, Purpose},
@@ -100,7 +100,7 @@ impl Policy {
         let Some(coding) = verdict.coding else {
             return;
         };
-        let purpose = match content_type::is_event_stream(response.headers()) {
+        let purpose = match is_event_stream(response.headers()) {
             true => Purpose::Endless,
             false => Purpose::Passing { length },
         };

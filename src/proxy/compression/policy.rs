@@ -10,7 +10,7 @@ use crate::{
     content::{Accepted, Coding},
     handler::Recoded,
     metrics::Recorder,
-    proxy::CompressionSettings,
+    proxy::{CompressionSettings, headers::is_event_stream},
 };
 
 /// What is shorter would not become so much smaller that it pays, in bytes.
@@ -121,7 +121,7 @@ impl Policy {
         let varies = length.is_none_or(|length| length >= WORTH_IT)
             && has_a_whole_body(status)
             && self.may_encode(headers);
-        let offered = || match content_type::is_event_stream(headers) {
+        let offered = || match is_event_stream(headers) {
             true => &self.endless,
             false => &self.settings.codings,
         };
