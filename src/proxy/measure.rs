@@ -8,7 +8,7 @@ use http::Method;
 
 use super::{access_log::cause, headers};
 use crate::{
-    handler::{BodyError, Cause, End, Ended, Handler, Refusal, Request, Response},
+    handler::{BodyError, Cause, Downstream, End, Ended, Handler, Refusal, Request, Response},
     http1::BodyError as Error,
     metrics::{CacheResult, Class, Recorder},
 };
@@ -53,6 +53,8 @@ struct Entry {
     endless: bool,
     /// Whether it asked for a head alone.
     to_head: bool,
+    /// Who knows whether it was us who gave it up.
+    connection: Option<Rc<dyn Downstream>>,
 }
 
 /// When the head of a response was there.
@@ -105,6 +107,7 @@ impl Book {
         entry.cache = CacheResult::None;
         entry.endless = false;
         entry.to_head = request.head.method == Method::HEAD;
+        entry.connection = Some(request.client.connection.clone());
         entry.client_gone();
         entry
     }
@@ -138,6 +141,7 @@ impl Entry {
             cause: None,
             endless: false,
             to_head: false,
+            connection: None,
         }
     }
 
@@ -167,6 +171,15 @@ impl Entry {
         self.status = CLIENT_CLOSED_REQUEST;
         self.cause = Some(Cause::ClientGone);
     }
+
+    /// The response was not taken to its end: by the client, unless it was us who gave it up.
+    fn broken_off(&mut self) {
+        let given_up = self.connection.as_ref().and_then(|it| it.given_up());
+        match given_up {
+            None => self.client_gone(),
+            given_up => self.cause = given_up,
+        }
+    }
 }
 
 impl Ended for Entry {
@@ -175,7 +188,7 @@ impl Ended for Entry {
             End::Whole => {}
             End::Dropped if self.to_head || self.endless => {}
             End::Dropped | End::Failed(BodyError::App(Error::Request(Refusal::Gone))) => {
-                self.client_gone();
+                self.broken_off();
             }
             End::Failed(error) => self.cause = Some(cause(error)),
         }
@@ -183,6 +196,7 @@ impl Ended for Entry {
             return;
         };
         book.count(&self, now);
+        self.connection = None;
         let mut spare = book.spare.borrow_mut();
         if spare.len() < SPARE {
             spare.push(self);
@@ -191,9 +205,10 @@ impl Ended for Entry {
 }
 
 impl Drop for Entry {
-    /// The client left before there was an answer.
+    /// There was no answer, and now nobody waits for one.
     fn drop(&mut self) {
         if let Some(book) = self.book.take() {
+            self.broken_off();
             book.count(self, Instant::now());
         }
     }

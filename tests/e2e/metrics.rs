@@ -279,6 +279,18 @@ fn what_goes_wrong_has_its_cause() {
 }
 
 #[test]
+fn a_response_that_we_gave_up_is_not_the_clients_doing() {
+    let thrust = watched().env("HTTP_WRITE_TIMEOUT", "1").start();
+    let mut stuck = thrust.connect();
+    // More than there is room for on the way, and none of it is taken.
+    stuck.send_get("/bytes?n=40000000");
+    let failures = |cause| format!("thrust_failures_total{{cause=\"{cause}\"}}");
+    wait_for_metric(&thrust, &failures("write_timeout"), 1.0);
+    assert_eq!(Metrics::of(&thrust).get(&failures("client_gone")), 0.0);
+    drop(stuck);
+}
+
+#[test]
 fn handshakes_and_certificates_are_there() {
     let mut thrust = with_status(https()).start();
     let port = https_port(&thrust);
