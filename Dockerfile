@@ -8,15 +8,23 @@
 #
 #   docker build -t my-app-behind-thrust --build-arg RUNTIME_IMAGE=my-app .
 
+# It is built twice, the second time laid out by what the first was seen to do (benches/pgo/build), which takes a fifth off
+# the CPU time of a request. `--build-arg PGO=0` builds it once, in half the time.
+
 ARG BUILD_IMAGE=rust:1.95-slim-bookworm
 ARG RUNTIME_IMAGE=scratch
 
 FROM ${BUILD_IMAGE} AS build
+ARG PGO=1
 WORKDIR /thrust
 COPY . .
 # Static, so that it runs in any Linux image, whichever libc that has, or none.
-RUN RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols \
-    cargo install --path . --locked --no-track --target host-tuple --root /out
+ENV RUSTFLAGS="-C target-feature=+crt-static" CARGO_PROFILE_RELEASE_STRIP=symbols
+RUN if [ "$PGO" = 0 ]; then \
+      cargo install --path . --locked --no-track --target host-tuple --root /out; \
+    else \
+      benches/pgo/build --root /out; \
+    fi
 
 FROM ${RUNTIME_IMAGE}
 COPY --from=build /out/bin/ /usr/local/bin/

@@ -9,15 +9,15 @@ use super::engine::Engine;
 
 /// A minimal Debian with Puma, by debootstrap.
 const BASE: &str = "thrust-test-base";
-/// `BUILD_IMAGE`: its `cargo install` installs the executables under test.
+/// `BUILD_IMAGE`: its cargo installs the executables under test.
 const BUILD: &str = "thrust-test-build";
 /// `RUNTIME_IMAGE`: an image with an app in it.
 const APP: &str = "thrust-test-app";
 /// As every image of a distribution has it; what debootstrap makes has none.
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-/// The Dockerfile's image, upon the app's.
+/// The Dockerfile's image, upon the app's, built once.
 pub(crate) const PRODUCT: &str = "thrust-test-product";
-/// The Dockerfile's image, upon nothing: its default.
+/// The Dockerfile's image, upon nothing, built twice: its default.
 pub(crate) const EMPTY: &str = "thrust-test-empty";
 
 /// All of them.
@@ -25,15 +25,16 @@ pub(crate) fn build(engine: &Engine) {
     engine.tell(&["import", base().to_str().unwrap(), BASE]);
     let executable = Path::new(env!("CARGO_BIN_EXE_thrust"));
     let context = Context::new(&format!(
-        "FROM {BASE}\nCOPY . /usr/local/bin/\nRUN chmod +x /usr/local/bin/*\n"
+        "FROM {BASE}\nENV TIMES=1\nCOPY . /usr/local/bin/\n\
+         RUN chmod +x /usr/local/bin/* && install -Dt /usr/local/lib/rustlib/host/bin /usr/local/bin/llvm-profdata\n"
     ));
     context.copy(executable);
     context.copy(Path::new(env!("CARGO_BIN_EXE_thrustctl")));
-    // Compiling takes minutes, and a network.
-    context.write(
-        "cargo",
-        "#!/bin/sh -e\n[ \"$1\" = install ]\ninstall -Dt /out/bin /usr/local/bin/thrust /usr/local/bin/thrustctl\n",
-    );
+    context.copy(&executable.with_file_name("examples").join("practice"));
+    // Compiling takes minutes, and a network: the tools do as if, and what is practised with is the executable under test.
+    context.write("cargo", include_str!("cargo.sh"));
+    context.write("rustc", include_str!("rustc.sh"));
+    context.write("llvm-profdata", include_str!("llvm-profdata.sh"));
     engine.build(BUILD, &context.0, &[]);
 
     let ours = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -52,7 +53,7 @@ pub(crate) fn build(engine: &Engine) {
     engine.build(
         PRODUCT,
         ours,
-        &[("BUILD_IMAGE", BUILD), ("RUNTIME_IMAGE", APP)],
+        &[("BUILD_IMAGE", BUILD), ("RUNTIME_IMAGE", APP), ("PGO", "0")],
     );
     engine.build(EMPTY, ours, &[("BUILD_IMAGE", BUILD)]);
 }
