@@ -25,14 +25,14 @@ const HANDLE: OFlag = OFlag::O_PATH.union(OFlag::O_CLOEXEC);
 
 /// A directory, and what is below it.
 #[derive(Debug)]
-pub struct Jail {
+pub(super) struct Jail {
     path: PathBuf,
     held: RefCell<Option<(Rc<OwnedFd>, Instant)>>,
 }
 
 impl Jail {
     /// The directory at `path`, which need not be there yet.
-    pub fn new(path: &Path) -> Self {
+    pub(super) fn new(path: &Path) -> Self {
         Self {
             // It fails for an empty path only, and with that nothing is found.
             path: std::path::absolute(path).unwrap_or_default(),
@@ -44,7 +44,7 @@ impl Jail {
     ///
     /// # Errors
     /// See [`OpenError`]; what lies outside, be it by `..` or by a symlink, is refused.
-    pub fn open(&self, path: &Path) -> Result<OpenFile, OpenError> {
+    pub(super) fn open(&self, path: &Path) -> Result<OpenFile, OpenError> {
         let directory = self.directory()?;
         let how = OpenHow::new()
             .flags(READING)
@@ -64,7 +64,7 @@ impl Jail {
     ///
     /// # Errors
     /// See [`OpenError`]; what lies outside once all symlinks are followed is refused.
-    pub fn open_absolute(&self, path: &Path) -> Result<OpenFile, OpenError> {
+    pub(super) fn open_absolute(&self, path: &Path) -> Result<OpenFile, OpenError> {
         // Lost on the way to what is below.
         if path.as_os_str().as_encoded_bytes().ends_with(b"/") {
             return Err(OpenError::Missing);
@@ -80,7 +80,8 @@ impl Jail {
         open_inside(&*self.directory()?, &handle)
     }
 
-    fn directory(&self) -> Result<Rc<OwnedFd>, OpenError> {
+    /// A handle of the directory.
+    pub(super) fn directory(&self) -> Result<Rc<OwnedFd>, OpenError> {
         let mut held = self.held.borrow_mut();
         if let Some((directory, since)) = &*held
             && since.elapsed() < TRUSTED

@@ -3,16 +3,21 @@
 use std::{
     fs::File,
     io,
-    os::{fd::OwnedFd, unix::fs::MetadataExt},
+    os::fd::OwnedFd,
     path::Path,
-    sync::atomic::{AtomicBool, Ordering},
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    sync::{
+        Mutex, OnceLock, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
+
+use http::HeaderValue;
 
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},
-    sys::stat::Mode,
+    sys::stat::{FileStat, Mode, SFlag, fstat},
 };
 
 /// A pipe without a writer, or a terminal, is opened without waiting for it and without becoming ours.
@@ -21,14 +26,49 @@ pub(super) const READING: OFlag = OFlag::O_RDONLY
     .union(OFlag::O_NOCTTY)
     .union(OFlag::O_CLOEXEC);
 
+/// For how long what was at hand is taken to be so still: should its pages have been given up by then, a core waits for one
+/// read. Asking the kernel each time costs every request a system call.
+const AT_HAND: Duration = Duration::from_millis(100);
+
 /// A regular file, as it was when it was opened.
 #[derive(Debug)]
 pub struct OpenFile {
     pub(super) file: File,
-    length: u64,
-    modified: (u64, u32),
+    identity: Identity,
     /// Whether it turned out to be shorter by now.
     cut: AtomicBool,
+    /// Up to which byte the kernel had it at hand, and when.
+    at_hand: Mutex<Option<(u64, Instant)>>,
+    tag: OnceLock<HeaderValue>,
+    date: OnceLock<HeaderValue>,
+}
+
+/// Which file it is, and in which state: whatever is done to it changes one of these (inode(7)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    length: u64,
+    /// Seconds since 1970, and nanoseconds.
+    modified: (u64, u32),
+    changed: (u64, u32),
+}
+
+impl From<&FileStat> for Identity {
+    fn from(stat: &FileStat) -> Self {
+        // Before 1970 there were no files.
+        let time = |seconds, nanoseconds| {
+            let seconds = u64::try_from(seconds).unwrap_or(0);
+            (seconds, u32::try_from(nanoseconds).unwrap_or(0))
+        };
+        Self {
+            device: stat.st_dev,
+            inode: stat.st_ino,
+            length: u64::try_from(stat.st_size).unwrap_or(0),
+            modified: time(stat.st_mtime, stat.st_mtime_nsec),
+            changed: time(stat.st_ctime, stat.st_ctime_nsec),
+        }
+    }
 }
 
 /// Why there is no file.
@@ -58,35 +98,60 @@ impl OpenFile {
     }
 
     pub(super) fn of(descriptor: OwnedFd) -> Result<Self, OpenError> {
-        let file = File::from(descriptor);
-        let metadata = file.metadata().map_err(OpenError::Failed)?;
-        if !metadata.is_file() {
+        let stat = fstat(&descriptor)?;
+        if SFlag::from_bits_truncate(stat.st_mode) & SFlag::S_IFMT != SFlag::S_IFREG {
             return Err(OpenError::Refused("it is not a regular file"));
         }
-        // Before 1970 there were no files.
-        let seconds = u64::try_from(metadata.mtime()).unwrap_or(0);
-        let nanoseconds = u32::try_from(metadata.mtime_nsec()).unwrap_or(0);
         Ok(Self {
-            length: metadata.len(),
-            modified: (seconds, nanoseconds),
-            file,
+            file: File::from(descriptor),
+            identity: Identity::from(&stat),
             cut: AtomicBool::new(false),
+            at_hand: Mutex::default(),
+            tag: OnceLock::new(),
+            date: OnceLock::new(),
         })
+    }
+
+    pub(super) fn identity(&self) -> Identity {
+        self.identity
     }
 
     /// Its length in bytes.
     pub fn length(&self) -> u64 {
-        self.length
+        self.identity.length
     }
 
     /// When it was last written, in whole seconds.
     pub fn modified(&self) -> SystemTime {
-        UNIX_EPOCH + Duration::from_secs(self.modified.0)
+        UNIX_EPOCH + Duration::from_secs(self.identity.modified.0)
     }
 
     /// A number that changes when the file is written: nanoseconds since 1970.
     pub fn version(&self) -> u128 {
-        u128::from(self.modified.0) * 1_000_000_000 + u128::from(self.modified.1)
+        let (seconds, nanoseconds) = self.identity.modified;
+        u128::from(seconds) * 1_000_000_000 + u128::from(nanoseconds)
+    }
+
+    /// Its tag, as `make` makes it the first time.
+    pub fn tag(&self, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
+        self.tag.get_or_init(make).clone()
+    }
+
+    /// Its date, as `make` makes it the first time.
+    pub fn date(&self, make: impl FnOnce() -> HeaderValue) -> HeaderValue {
+        self.date.get_or_init(make).clone()
+    }
+
+    /// Whether it was found to be at hand up to byte `end`, a moment ago.
+    pub(super) fn was_at_hand(&self, end: u64) -> bool {
+        let at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        at_hand.is_some_and(|(known, since)| known == end && since.elapsed() < AT_HAND)
+    }
+
+    /// It is at hand up to byte `end`.
+    pub(super) fn found_at_hand(&self, end: u64) {
+        let mut at_hand = self.at_hand.lock().unwrap_or_else(PoisonError::into_inner);
+        *at_hand = Some((end, Instant::now()));
     }
 
     /// It has been found to be shorter than it was.

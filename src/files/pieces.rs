@@ -50,9 +50,9 @@ pub struct Pieces {
 
 impl Pieces {
     /// The bytes of `range`.
-    pub fn of(file: OpenFile, range: Range<u64>, way: Way) -> Self {
+    pub fn of(file: Arc<OpenFile>, range: Range<u64>, way: Way) -> Self {
         Self {
-            file: Arc::new(file),
+            file,
             way,
             left: range.end - range.start,
             range,
@@ -63,7 +63,7 @@ impl Pieces {
     }
 
     /// Several ranges, as the body of `multipart`.
-    pub fn multipart(file: OpenFile, multipart: Multipart, way: Way) -> Self {
+    pub fn multipart(file: Arc<OpenFile>, multipart: Multipart, way: Way) -> Self {
         Self {
             left: multipart.length,
             parts: multipart.parts.into_iter(),
@@ -187,10 +187,10 @@ mod tests {
         (0..LENGTH).map(|at| (at * at / 7) as u8).collect()
     }
 
-    fn file(name: &str) -> (OpenFile, PathBuf) {
+    fn file(name: &str) -> (Arc<OpenFile>, PathBuf) {
         let path = std::env::temp_dir().join(format!("pieces-{}-{name}", std::process::id()));
         fs::write(&path, contents()).unwrap();
-        (OpenFile::open(&path).unwrap(), path)
+        (Arc::new(OpenFile::open(&path).unwrap()), path)
     }
 
     async fn all(mut pieces: Pieces) -> io::Result<Vec<u8>> {

@@ -53,9 +53,15 @@ pub(super) fn in_time(file: &OpenFile, range: &Range<u64>) -> io::Result<Bytes> 
 /// # Errors
 /// As [`at_once`].
 pub(super) fn is_at_hand(file: &OpenFile, range: &Range<u64>) -> io::Result<bool> {
+    if file.was_at_hand(range.end) {
+        return Ok(true);
+    }
     match read_now(file, range.end - 1, &mut [MaybeUninit::uninit()]) {
         Ok(0) => Err(file.was_cut()),
-        Ok(_) => Ok(true),
+        Ok(_) => {
+            file.found_at_hand(range.end);
+            Ok(true)
+        }
         Err(error) if is_unknown(&error) => Ok(is_resident(file, range)),
         Err(error) if must_wait(&error) => Ok(false),
         Err(error) => Err(error),

@@ -4,16 +4,17 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use super::percent;
-use crate::files::{Jail, OpenError, OpenFile};
+use crate::files::{OpenError, OpenFile, OpenFiles};
 
 /// The directories of one core.
 #[derive(Debug)]
 pub(super) struct Accel {
     /// The longest beginning first, each ending in a slash.
-    mapping: Vec<(Vec<u8>, Jail)>,
+    mapping: Vec<(Vec<u8>, OpenFiles)>,
 }
 
 impl Accel {
@@ -21,7 +22,7 @@ impl Accel {
         let slashed = |uri: &String| format!("{}/", uri.trim_end_matches('/')).into_bytes();
         let mut mapping: Vec<_> = mapping
             .iter()
-            .map(|(uri, directory)| (slashed(uri), Jail::new(directory)))
+            .map(|(uri, directory)| (slashed(uri), OpenFiles::below(directory)))
             .collect();
         mapping.sort_by_key(|(uri, _)| std::cmp::Reverse(uri.len()));
         Self { mapping }
@@ -29,7 +30,7 @@ impl Accel {
 
     /// Opens the file that `uri` stands for; a URI that is not mapped stands for none. `uri` is percent-encoded, and a query
     /// is no part of the name.
-    pub(super) fn open(&self, uri: &[u8]) -> Result<OpenFile, OpenError> {
+    pub(super) fn open(&self, uri: &[u8]) -> Result<Arc<OpenFile>, OpenError> {
         let path = percent::decoded_path(uri);
         for (beginning, directory) in &self.mapping {
             if let Some(below) = path.strip_prefix(&**beginning) {
@@ -74,8 +75,8 @@ mod tests {
         vec![of("/a", "/proc/self/"), of("/a/deep/", "/proc/self")]
     }
 
-    #[test]
-    fn the_longest_beginning_of_the_decoded_uri_counts() {
+    #[tokio::test(flavor = "local")]
+    async fn the_longest_beginning_of_the_decoded_uri_counts() {
         let accel = Accel::new(&mapping());
         for (uri, found) in [
             ("/a/status", true),

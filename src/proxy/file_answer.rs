@@ -1,6 +1,6 @@
 //! A file as the body of an answer: its validators, conditions and ranges (RFC 9110 sections 8.8, 13 and 14).
 
-use std::{fmt::Write as _, ops::Range, path::Path, time::SystemTime};
+use std::{fmt::Write as _, ops::Range, path::Path, sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header, response::Parts};
 
@@ -25,7 +25,12 @@ enum Wanted {
 }
 
 /// The answer whose head is `head`, as far as the app has said anything, and whose body is `file`.
-pub(super) fn file_answer(mut head: Parts, name: &Path, file: OpenFile, asked: &Asked) -> Response {
+pub(super) fn file_answer(
+    mut head: Parts,
+    name: &Path,
+    file: Arc<OpenFile>,
+    asked: &Asked,
+) -> Response {
     describe(&mut head.headers, name, &file);
     let wanted = match head.status {
         StatusCode::OK | StatusCode::PARTIAL_CONTENT if asked.reads != Reads::No => {
@@ -64,13 +69,21 @@ fn describe(headers: &mut HeaderMap, name: &Path, file: &OpenFile) {
     }
     // A date to come says nothing (RFC 9110 section 8.8.2.1).
     if !headers.contains_key(header::LAST_MODIFIED) && file.modified() <= SystemTime::now() {
-        let date = httpdate::fmt_http_date(file.modified());
-        headers.extend(HeaderValue::try_from(date).map(|date| (header::LAST_MODIFIED, date)));
+        headers.insert(header::LAST_MODIFIED, file.date(|| date(file)));
     }
     if !headers.contains_key(header::ETAG) {
-        let tag = etag(file, headers.get(header::CONTENT_ENCODING));
+        let tag = match headers.get(header::CONTENT_ENCODING) {
+            None => file.tag(|| etag(file, None)),
+            coding => etag(file, coding),
+        };
         headers.insert(header::ETAG, tag);
     }
+}
+
+/// When it was written (RFC 9110 section 8.8.2).
+fn date(file: &OpenFile) -> HeaderValue {
+    let date = httpdate::fmt_http_date(file.modified());
+    HeaderValue::try_from(date).expect("letters, digits and punctuation make a value")
 }
 
 /// By when it was written and how long it is, which is the same on all machines that have the same image; each coding of
@@ -131,13 +144,18 @@ fn wanted(headers: &HeaderMap, file: &OpenFile, asked: &Asked) -> Wanted {
     }
 }
 
-fn whole(file: OpenFile, asked: &Asked) -> (u64, Body) {
+fn whole(file: Arc<OpenFile>, asked: &Asked) -> (u64, Body) {
     let length = file.length();
     (length, Body::file(Pieces::of(file, 0..length, asked.way)))
 }
 
 /// A 206 (RFC 9110 section 15.3.7).
-fn part(headers: &mut HeaderMap, file: OpenFile, ranges: Ranges, asked: &Asked) -> (u64, Body) {
+fn part(
+    headers: &mut HeaderMap,
+    file: Arc<OpenFile>,
+    ranges: Ranges,
+    asked: &Asked,
+) -> (u64, Body) {
     let length = file.length();
     match ranges {
         Ranges::One(range) => {

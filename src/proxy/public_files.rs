@@ -8,6 +8,7 @@ use std::{
     ffi::OsStr,
     os::unix::ffi::OsStrExt,
     path::{Path, PathBuf},
+    sync::Arc,
 };
 
 use http::{HeaderValue, StatusCode, header};
@@ -15,7 +16,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::{asked::Asked, digest, file_answer::file_answer, page::Page, percent};
 use crate::{
     content::{Accepted, Coding},
-    files::{Jail, OpenError, OpenFile},
+    files::{OpenError, OpenFile, OpenFiles},
     handler::{Body, Cause, Handler, Request, Response, with_body},
 };
 
@@ -34,7 +35,7 @@ pub(super) struct PublicFiles<H> {
 
 #[derive(Debug)]
 struct Public {
-    files: Jail,
+    files: OpenFiles,
     pages: [(StatusCode, Page); 4],
 }
 
@@ -69,7 +70,7 @@ impl Public {
             (status, Page::new(Some(file)))
         };
         Self {
-            files: Jail::new(directory),
+            files: OpenFiles::below(directory),
             pages: [
                 StatusCode::NOT_FOUND,
                 StatusCode::INTERNAL_SERVER_ERROR,
@@ -113,7 +114,7 @@ impl Public {
     }
 
     /// The file of that name, or the page that it stands for.
-    fn find(&self, name: &Path) -> Option<(PathBuf, OpenFile)> {
+    fn find(&self, name: &Path) -> Option<(PathBuf, Arc<OpenFile>)> {
         if name.as_os_str().is_empty() {
             return self.open("index.html".into());
         }
@@ -136,13 +137,13 @@ impl Public {
         }
     }
 
-    fn open(&self, name: PathBuf) -> Option<(PathBuf, OpenFile)> {
+    fn open(&self, name: PathBuf) -> Option<(PathBuf, Arc<OpenFile>)> {
         let file = self.files.open(&name).ok()?;
         Some((name, file))
     }
 
     /// The form of the file that the client likes best, of those that lie beside it.
-    fn coded(&self, name: &Path, accepted: &Accepted) -> Option<(Coding, OpenFile)> {
+    fn coded(&self, name: &Path, accepted: &Accepted) -> Option<(Coding, Arc<OpenFile>)> {
         let mut codings = Coding::ALL.to_vec();
         while let Some(coding) = accepted.best(&codings) {
             let mut beside = name.as_os_str().to_owned();

@@ -21,7 +21,7 @@ use tokio::task::spawn_local;
 
 use super::{FileSettings, accel::Accel, asked::Asked, file_answer::file_answer, percent};
 use crate::{
-    files::{Jail, OpenError, OpenFile},
+    files::{OpenError, OpenFiles},
     handler::{Body, Cause, Handler, Request, Response, answer},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct Sendfile<H> {
 
 #[derive(Debug)]
 struct Sources {
-    root: Option<Jail>,
+    files: OpenFiles,
     accel: Accel,
 }
 
@@ -58,7 +58,10 @@ impl<H> Sendfile<H> {
             announce();
         }
         let sources = || Sources {
-            root: settings.root.as_deref().map(Jail::new),
+            files: match &settings.root {
+                Some(root) => OpenFiles::inside(root),
+                None => OpenFiles::anywhere(),
+            },
             accel: Accel::new(&settings.accel),
         };
         Self {
@@ -88,7 +91,9 @@ impl Sources {
         let (head, body) = response.into_parts();
         discard(body);
         let opened = match named {
-            Named::Path(path) => self.open(Path::new(OsStr::from_bytes(path.as_bytes()))),
+            Named::Path(path) => self
+                .files
+                .open(Path::new(OsStr::from_bytes(path.as_bytes()))),
             Named::Uri(uri) => self.accel.open(uri.as_bytes()),
         };
         match opened {
@@ -99,13 +104,6 @@ impl Sources {
                 asked,
             ),
             Err(error) => refused(&error, named),
-        }
-    }
-
-    fn open(&self, path: &Path) -> Result<OpenFile, OpenError> {
-        match &self.root {
-            Some(root) => root.open_absolute(path),
-            None => OpenFile::open(path),
         }
     }
 }

@@ -56,7 +56,7 @@ fn files_of_any_length_come_byte_for_byte() {
         let part = &contents[part];
         assert!(body.windows(part.len()).any(|window| window == part));
     }
-    assert_eq!(open_files(&thrust, &place), 0);
+    assert!(eventually(PATIENCE, || open_files(&thrust, &place) == 0));
 }
 
 #[test]
@@ -138,7 +138,7 @@ fn a_hundred_at_once_are_whole_and_take_no_memory() {
     });
     let after = resident_memory_of(thrust.pid());
     assert!(after < before + 16 * MIB as u64, "{before} to {after}");
-    assert_eq!(open_files(&thrust, &place), 0);
+    assert!(eventually(PATIENCE, || open_files(&thrust, &place) == 0));
 }
 
 #[test]
@@ -241,7 +241,9 @@ fn a_client_that_leaves_takes_its_file_along() {
         send(client, &path, "");
         client.head();
     }
-    assert_eq!(open_files(&thrust, &place), 10);
+    // Those of one core share it, and have it for as long as one of them is there.
+    thread::sleep(seconds(2));
+    assert!((1..=10).contains(&open_files(&thrust, &place)));
     drop(clients);
     assert!(eventually(PATIENCE, || open_files(&thrust, &place) == 0));
     let record = thrust.wait_for_request("/named");
@@ -256,8 +258,9 @@ fn a_client_that_takes_nothing_is_cut_and_one_that_is_slow_is_not() {
     let place = Place::new();
     let thrust = Thrust::builder().env("HTTP_WRITE_TIMEOUT", "1").start();
     let (path, _) = place.sparse("file", 64 << 20);
+    let (another, _) = place.sparse("another", 64 << 20);
     let (mut idle, mut slow) = (thrust.connect(), thrust.connect());
-    send(&mut idle, &path, "");
+    send(&mut idle, &another, "");
     send(&mut slow, &path, "");
     slow.head();
     let began = Instant::now();

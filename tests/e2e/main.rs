@@ -121,6 +121,9 @@ mod files_conditions;
 // Files on their way: sendfile(2), many at once, cut off, replaced, and through a stop.
 mod files_sent;
 
+// Files that stay open for a moment: replaced, written, deleted or locked meanwhile, they are what they are now.
+mod files_kept;
+
 // PUBLIC_PATH: what is found there, in which form, and what goes on to the app; the pages for errors.
 mod files_public;
 
