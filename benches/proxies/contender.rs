@@ -25,6 +25,8 @@ enum Kind {
     Nginx,
     HaProxy,
     Varnish,
+    /// hyper alone, for what a hit costs at the least.
+    Bare,
     /// A command with placeholders, from `--also`.
     Also(String),
 }
@@ -53,6 +55,7 @@ impl Contender {
             ("nginx", Kind::Nginx),
             ("haproxy", Kind::HaProxy),
             ("varnish", Kind::Varnish),
+            ("bare", Kind::Bare),
         ];
         let also = options
             .also
@@ -84,7 +87,7 @@ impl Contender {
             Kind::Nginx => Some(("nginx", "nginx")),
             Kind::HaProxy => Some(("haproxy", "haproxy")),
             Kind::Varnish => Some(("varnishd", "varnish")),
-            Kind::Thrust(_) | Kind::Also(_) => None,
+            Kind::Thrust(_) | Kind::Bare | Kind::Also(_) => None,
         }
     }
 
@@ -92,7 +95,7 @@ impl Contender {
     pub(crate) fn can_log(&self, log: bool) -> bool {
         match &self.kind {
             Kind::Also(command) => !log || command.contains("{log}"),
-            Kind::Varnish => !log,
+            Kind::Varnish | Kind::Bare => !log,
             Kind::Thrust(_) | Kind::Nginx | Kind::HaProxy => true,
         }
     }
@@ -109,6 +112,7 @@ impl Contender {
                 Row::Keys | Row::Load(SendfileSmall | SendfileLarge | Zstd)
             ),
             Kind::Varnish => matches!(row, Row::Keys | Row::Load(Hit | HitGzip | Gzip)),
+            Kind::Bare => row == Row::Load(Hit),
         }
     }
 
@@ -152,6 +156,11 @@ impl Contender {
                 configured("haproxy", &["-db", "-f"], &fill(&conf, &values), dir)
             }
             Kind::Varnish => varnish(port, &fill(include_str!("varnish.vcl"), &values), dir),
+            Kind::Bare => {
+                let mut command = Command::new(std::env::current_exe()?);
+                command.args(["--bare", &port.to_string()]);
+                Ok(command)
+            }
             Kind::Also(command) => {
                 let command = fill(command, &[("log", u8::from(log).to_string())]);
                 words(&fill(&command, &values))

@@ -23,7 +23,7 @@
 //! | `--seconds S` | 2 | load per measurement |
 //! | `--rows A,B` | all | those below, or `proxy` and `content` for all of a table |
 //! | `--log off\|on\|both` | both | the access log during the load rows; `both` is off for the content rows |
-//! | `--only A,B` | all | contenders by name: `thrust`, `nginx`, `haproxy`, `varnish` and those of `--also` |
+//! | `--only A,B` | all | contenders by name: `thrust`, `nginx`, `haproxy`, `varnish`, `bare` and those of `--also` |
 //! | `--also 'NAME=COMMAND'` | | one more proxy; repeatable |
 //! | `--baseline NAME` | nginx | whom the ratios are taken against |
 //! | `--connections N` | 64 | wrk's connections |
@@ -54,6 +54,9 @@
 //! | `zstd-30k` | the same to a browser: in zstd, or in gzip by who has no zstd |
 //! | `keys` | 100,000 and 1,000,000 distinct keys, once each, and a cache of 64 MiB; the app makes 1 to 2 KiB for each |
 //!
+//! `bare` is hyper alone with the same answer in its memory: no proxy, and so in the row `hit` only, where it shows how much
+//! of a hit is the kernel's and HTTP's.
+//!
 //! A contender is left out of a row that it has nothing for. Each is set up as one would deploy it for that very row, its
 //! configuration being beside this file; Thrust has its defaults throughout.
 //!
@@ -79,6 +82,7 @@
 
 mod app;
 mod ask;
+mod bare;
 mod body;
 mod child;
 mod contender;
@@ -113,6 +117,11 @@ fn main() -> ExitCode {
         && flag == "--app"
     {
         app::serve(port);
+    }
+    if let [flag, port] = args.as_slice()
+        && flag == "--bare"
+    {
+        bare::serve(port);
     }
     // `cargo test --all-targets` runs benches too, without this flag; nobody wants minutes of load there.
     if !args.iter().any(|arg| arg == "--bench") {
