@@ -13,7 +13,6 @@ use std::{
 };
 
 use http::HeaderValue;
-
 use nix::{
     errno::Errno,
     fcntl::{OFlag, open},

@@ -26,9 +26,9 @@ use super::{
     open::{Identity, OpenError, OpenFile},
 };
 
-/// How often those that nobody has asked for since are closed. A file that is deleted takes up its space, and a volume cannot
-/// be unmounted, for no longer than twice this time.
-const SWEEP: Duration = Duration::from_millis(500);
+/// For how long they stay open at most, whoever asks for them: a file that is deleted takes up its space no longer, and what
+/// was moved out of a directory, with a symlink in its place, is seen to have gone.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// How many stay open at once.
 const MOST: usize = 64;
@@ -54,16 +54,9 @@ enum Place {
 /// Those that are open.
 #[derive(Debug, Default)]
 struct Kept {
-    files: RefCell<HashMap<Box<[u8]>, One>>,
+    files: RefCell<HashMap<Box<[u8]>, Arc<OpenFile>>>,
     /// Whether somebody sweeps.
     swept: Cell<bool>,
-}
-
-#[derive(Debug)]
-struct One {
-    file: Arc<OpenFile>,
-    /// Whether somebody has asked for it since the last sweep.
-    used: Cell<bool>,
 }
 
 impl OpenFiles {
@@ -122,10 +115,7 @@ impl OpenFiles {
 
 impl Kept {
     fn get(&self, name: &[u8]) -> Option<Arc<OpenFile>> {
-        let files = self.files.borrow();
-        let one = files.get(name)?;
-        one.used.set(true);
-        Some(one.file.clone())
+        self.files.borrow().get(name).cloned()
     }
 
     fn forget(&self, name: &[u8]) {
@@ -137,32 +127,19 @@ impl Kept {
         if files.len() >= MOST {
             return;
         }
-        let one = One {
-            file: file.clone(),
-            used: Cell::new(false),
-        };
-        files.insert(name.into(), one);
+        files.insert(name.into(), file.clone());
         if !self.swept.replace(true) {
             spawn_local(sweep(Rc::downgrade(self)));
         }
     }
-
-    /// Closes those that nobody has asked for since the last time; whether any are left.
-    fn sweep(&self) -> bool {
-        let mut files = self.files.borrow_mut();
-        files.retain(|_, one| one.used.replace(false));
-        self.swept.set(!files.is_empty());
-        !files.is_empty()
-    }
 }
 
-/// Sweeps for as long as there is something to be swept.
+/// Lets go of all of them, a while after the first was opened.
 async fn sweep(kept: Weak<Kept>) {
-    loop {
-        sleep(SWEEP).await;
-        if !kept.upgrade().is_some_and(|kept| kept.sweep()) {
-            return;
-        }
+    sleep(SWEEP).await;
+    if let Some(kept) = kept.upgrade() {
+        kept.swept.set(false);
+        kept.files.take();
     }
 }
 
@@ -177,10 +154,7 @@ mod tests {
     };
 
     use proptest::prelude::*;
-    use tokio::{
-        runtime::Builder,
-        task::{LocalSet, yield_now},
-    };
+    use tokio::{runtime::Builder, task::LocalSet};
 
     use super::*;
     use crate::files::read;
@@ -241,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn whom_nobody_asks_for_is_closed_and_so_it_goes_on() {
+    fn they_are_closed_after_a_while_and_so_it_goes_on() {
         let place = Somewhere::new();
         fs::write(place.at("a"), "a").unwrap();
         on_a_core(async {
@@ -251,7 +225,7 @@ mod tests {
                 let began = Instant::now();
                 while file.strong_count() > 0 {
                     assert!(began.elapsed() < 20 * SWEEP);
-                    sleep(SWEEP / 10).await;
+                    sleep(SWEEP / 20).await;
                 }
                 assert!(!files.kept.swept.get());
             }
@@ -270,7 +244,6 @@ mod tests {
                 let kept = files.kept.files.borrow().len();
                 assert_eq!(kept, MOST.min(number + 1));
             }
-            yield_now().await;
         });
     }
 

@@ -181,7 +181,7 @@ mod tests {
 
     use super::*;
 
-    const LENGTH: u64 = 1_300_000;
+    const LENGTH: u64 = 2_300_000;
 
     fn contents() -> Vec<u8> {
         (0..LENGTH).map(|at| (at * at / 7) as u8).collect()

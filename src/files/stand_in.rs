@@ -24,11 +24,11 @@ use nix::{
 
 use super::open::OpenFile;
 
-/// The longest piece, in bytes. A quarter of it costs a fifth more, as each call ends in a packet that is not full.
-pub(super) const LONGEST: u64 = 1024 * 1024;
+/// The longest piece, in bytes. An eighth of it costs a fifth more, as each call ends in a packet that is not full.
+pub(super) const LONGEST: u64 = 2 * 1024 * 1024;
 
 /// How many pieces a core can have on their way at the same time; beyond that, files are read.
-const SLOTS: usize = 1024;
+const SLOTS: usize = 512;
 
 const SLOT: usize = LONGEST as usize;
 

@@ -22,7 +22,7 @@ use super::{state::State, stream::Stream};
 use crate::files::stand_in;
 
 /// How much of files is sent, in bytes, before the other connections of the core have their turn.
-const TURN: usize = 1024 * 1024;
+const TURN: usize = 2 * 1024 * 1024;
 
 #[derive(Debug)]
 pub(super) struct Io {
