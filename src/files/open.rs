@@ -34,8 +34,8 @@ const AT_HAND: Duration = Duration::from_millis(100);
 pub struct OpenFile {
     pub(super) file: File,
     identity: Identity,
-    /// Whether it turned out to be shorter by now.
-    cut: AtomicBool,
+    /// Whether it turned out to be shorter by now, or not to be readable.
+    failed: AtomicBool,
     /// Up to which byte the kernel had it at hand, and when.
     at_hand: Mutex<Option<(u64, Instant)>>,
     tag: OnceLock<HeaderValue>,
@@ -104,7 +104,7 @@ impl OpenFile {
         Ok(Self {
             file: File::from(descriptor),
             identity: Identity::from(&stat),
-            cut: AtomicBool::new(false),
+            failed: AtomicBool::new(false),
             at_hand: Mutex::default(),
             tag: OnceLock::new(),
             date: OnceLock::new(),
@@ -155,12 +155,18 @@ impl OpenFile {
 
     /// It has been found to be shorter than it was.
     pub(super) fn was_cut(&self) -> io::Error {
-        self.cut.store(true, Ordering::Relaxed);
+        self.failed.store(true, Ordering::Relaxed);
         io::ErrorKind::UnexpectedEof.into()
     }
 
-    pub(super) fn is_cut(&self) -> bool {
-        self.cut.load(Ordering::Relaxed)
+    /// It could not be read.
+    pub(super) fn was_unreadable(&self, error: io::Error) -> io::Error {
+        self.failed.store(true, Ordering::Relaxed);
+        error
+    }
+
+    pub(super) fn has_failed(&self) -> bool {
+        self.failed.load(Ordering::Relaxed)
     }
 }
 

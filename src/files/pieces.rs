@@ -44,7 +44,7 @@ pub struct Pieces {
     end: Bytes,
     /// Bytes of all of that together.
     left: u64,
-    /// A read that has to wait; it comes back empty where it only made sure that the kernel has the bytes.
+    /// A read that has to wait.
     waiting: Option<JoinHandle<io::Result<Bytes>>>,
 }
 
@@ -82,9 +82,9 @@ impl Pieces {
         self.way = Way::Read;
     }
 
-    /// Whether the file has become shorter, so that what is left of it can no longer come.
-    pub fn is_cut(&self) -> bool {
-        self.file.is_cut()
+    /// Whether the file has become shorter or unreadable, so that what is left of it can no longer come.
+    pub fn has_failed(&self) -> bool {
+        self.file.has_failed()
     }
 
     /// The next piece; none at the end.
@@ -121,58 +121,32 @@ impl Pieces {
     }
 
     fn poll_range(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<Bytes>> {
-        let mut fetched = false;
         if let Some(waiting) = &mut self.waiting {
             let read = ready!(Pin::new(waiting).poll(cx));
             self.waiting = None;
-            let bytes = read.map_err(io::Error::other).flatten()?;
-            if !bytes.is_empty() {
-                return Poll::Ready(Ok(bytes));
-            }
-            fetched = true;
+            return Poll::Ready(read.map_err(io::Error::other).flatten());
         }
-        if self.range.end - self.range.start >= SHORT && self.way == Way::Sendfile {
-            let range = self.first(stand_in::LONGEST);
-            if !fetched && !read::is_at_hand(&self.file, &range)? {
-                let fetch = move |file: &OpenFile| fetch(file, range);
-                return self.wait_for(cx, fetch);
-            }
-            if let Some(piece) = stand_in::lend(&self.file, &range) {
-                return Poll::Ready(Ok(piece));
-            }
+        if self.range.end - self.range.start >= SHORT
+            && self.way == Way::Sendfile
+            && let Some(piece) = stand_in::lend(&self.file, &self.first(stand_in::LONGEST))
+        {
+            return Poll::Ready(Ok(piece));
         }
         let range = self.first(READ);
         match read::at_once(&self.file, &range)? {
             Some(piece) => Poll::Ready(Ok(piece)),
-            None => self.wait_for(cx, move |file| read::in_time(file, &range)),
+            None => {
+                let file = self.file.clone();
+                // Another thread does what may take long.
+                self.waiting = Some(spawn_blocking(move || read::in_time(&file, &range)));
+                self.poll_range(cx)
+            }
         }
     }
 
     fn first(&self, most: u64) -> Range<u64> {
         self.range.start..self.range.end.min(self.range.start + most)
     }
-
-    /// Lets another thread do what may take long.
-    fn wait_for(
-        &mut self,
-        cx: &mut Context<'_>,
-        read: impl FnOnce(&OpenFile) -> io::Result<Bytes> + Send + 'static,
-    ) -> Poll<io::Result<Bytes>> {
-        let file = self.file.clone();
-        self.waiting = Some(spawn_blocking(move || read(&file)));
-        self.poll_range(cx)
-    }
-}
-
-/// Makes the kernel have `range` at hand, and returns nothing.
-fn fetch(file: &OpenFile, range: Range<u64>) -> io::Result<Bytes> {
-    let mut range = range;
-    while !range.is_empty() {
-        let end = range.end.min(range.start + READ);
-        read::in_time(file, &(range.start..end))?;
-        range.start = end;
-    }
-    Ok(Bytes::new())
 }
 
 #[cfg(test)]
@@ -233,12 +207,14 @@ mod tests {
     #[tokio::test]
     async fn only_what_is_long_is_stood_in_for_and_not_once_it_is_to_be_read() {
         let (file, path) = file("ways");
-        let mut pieces = Pieces::of(file, 0..LENGTH, Way::Sendfile);
+        let longer = vec![7; stand_in::LONGEST as usize + 100_000];
+        fs::write(&path, &longer).unwrap();
+        let mut pieces = Pieces::of(file, 0..longer.len() as u64, Way::Sendfile);
         let first = poll_fn(|cx| pieces.poll_piece(cx)).await.unwrap().unwrap();
         assert!(stand_in::is_one(&first) && first.len() as u64 == stand_in::LONGEST);
         pieces.read_through();
         let rest = all(pieces).await.unwrap();
-        assert!(rest == contents()[first.len()..]);
+        assert!(rest == longer[first.len()..]);
         let (short, _) = self::file("ways");
         let mut pieces = Pieces::of(short, 0..SHORT - 1, Way::Sendfile);
         let piece = poll_fn(|cx| pieces.poll_piece(cx)).await.unwrap().unwrap();
@@ -248,14 +224,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_file_that_is_cut_off_is_an_error_and_one_that_is_replaced_is_not() {
-        for way in [Way::Read, Way::Sendfile] {
-            let (file, path) = file("cut");
-            let pieces = Pieces::of(file, 0..LENGTH, way);
-            fs::write(&path, "short").unwrap();
-            assert!(all(pieces).await.is_err());
-            fs::remove_file(&path).unwrap();
-        }
-        let (file, path) = file("replaced");
+        let (file, path) = file("cut");
+        let pieces = Pieces::of(file, 0..LENGTH, Way::Read);
+        fs::write(&path, "short").unwrap();
+        assert!(all(pieces).await.is_err());
+        fs::remove_file(&path).unwrap();
+        let (file, path) = self::file("replaced");
         fs::remove_file(&path).unwrap();
         fs::write(&path, "another").unwrap();
         let read = all(Pieces::of(file, 0..LENGTH, Way::Read)).await.unwrap();
@@ -264,19 +238,13 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn what_is_not_at_hand_is_fetched_elsewhere() {
-        for way in [Way::Read, Way::Sendfile] {
-            let (file, path) = file("cold");
-            file.file.sync_all().unwrap();
-            let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
-            nix::fcntl::posix_fadvise(&file.file, 0, 0, advice).unwrap();
-            let range = 0..LENGTH;
-            let mut pieces = Pieces::of(file, range, way);
-            let first = poll_fn(|cx| pieces.poll_piece(cx)).await.unwrap().unwrap();
-            assert!(stand_in::is_one(&first) == (way == Way::Sendfile));
-            pieces.read_through();
-            assert!(all(pieces).await.unwrap() == contents()[first.len()..]);
-            fs::remove_file(path).unwrap();
-        }
+    async fn what_is_not_at_hand_is_read_elsewhere() {
+        let (file, path) = file("cold");
+        file.file.sync_all().unwrap();
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file.file, 0, 0, advice).unwrap();
+        let read = all(Pieces::of(file, 0..LENGTH, Way::Read)).await.unwrap();
+        assert!(read == contents());
+        fs::remove_file(path).unwrap();
     }
 }

@@ -13,6 +13,9 @@ use nix::sys::mman::{MapFlags, ProtFlags, mmap, munmap};
 
 use super::open::OpenFile;
 
+/// How much of what is only to be at hand is read at once, in bytes.
+const FETCH: u64 = 64 * 1024;
+
 /// Reads up to `range`, if that need not wait for a disk; none if it must.
 ///
 /// # Errors
@@ -46,6 +49,20 @@ pub(super) fn in_time(file: &OpenFile, range: &Range<u64>) -> io::Result<Bytes> 
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Err(file.was_cut()),
         Err(error) => Err(error),
     }
+}
+
+/// Makes the kernel have `range` at hand, however long it takes.
+///
+/// # Errors
+/// As [`at_once`].
+pub(super) fn fetch(file: &OpenFile, range: Range<u64>) -> io::Result<()> {
+    let mut range = range;
+    while !range.is_empty() {
+        let end = range.end.min(range.start + FETCH);
+        in_time(file, &(range.start..end))?;
+        range.start = end;
+    }
+    Ok(())
 }
 
 /// Whether the kernel has `range` at hand, judged by its last byte: files are read from the front.
@@ -165,9 +182,9 @@ mod tests {
             .set_len(100)
             .unwrap();
         let range = 5_000..10_000;
-        assert!(!opened.is_cut());
+        assert!(!opened.has_failed());
         assert!(at_once(&opened, &range).is_err() && in_time(&opened, &range).is_err());
-        assert!(is_at_hand(&opened, &range).is_err() && opened.is_cut());
+        assert!(is_at_hand(&opened, &range).is_err() && opened.has_failed());
         fs::remove_file(path).unwrap();
     }
 

@@ -1,16 +1,20 @@
 //! What stands in for a piece of a file on its way through hyper, which knows bytes only.
 //!
 //! A core reserves a span of addresses that costs no memory, and lends pieces of it: as bytes they are zeros that nobody
-//! reads, by their address the connection knows which piece of which file is meant, and leaves it to sendfile(2).
+//! reads, by their address the connection knows which piece of which file is meant, and leaves it to sendfile(2) as soon as
+//! that need not wait for a disk.
 
 use std::{
     cell::{Cell, RefCell},
+    future::Future,
     io,
     num::NonZeroUsize,
     ops::Range,
     os::{fd::BorrowedFd, unix::fs::FileExt},
+    pin::Pin,
     slice,
     sync::Arc,
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -21,16 +25,29 @@ use nix::{
         sendfile::sendfile,
     },
 };
+use tokio::task::{JoinHandle, spawn_blocking};
 
-use super::open::OpenFile;
+use super::{open::OpenFile, read};
 
-/// The longest piece, in bytes. An eighth of it costs a fifth more, as each call ends in a packet that is not full.
-pub(super) const LONGEST: u64 = 2 * 1024 * 1024;
+/// The longest piece, in bytes: a call ends where its piece does, and short calls are dear.
+pub(super) const LONGEST: u64 = 8 * 1024 * 1024;
+
+/// How far ahead the kernel is asked whether it has the bytes at hand.
+const AHEAD: u64 = 4 * 1024 * 1024;
+
+/// With so much known to be at hand it is not asked.
+const ENOUGH: u64 = 2 * 1024 * 1024;
+
+/// How much is fetched from a disk at a time.
+const FETCHED: u64 = 2 * 1024 * 1024;
 
 /// How many pieces a core can have on their way at the same time; beyond that, files are read.
 const SLOTS: usize = 512;
 
 const SLOT: usize = LONGEST as usize;
+
+/// How much is copied at a time where sendfile(2) is of no use.
+const COPIED: usize = 256 * 1024;
 
 thread_local! {
     /// Where the span of this core begins; 0 while it has none.
@@ -43,8 +60,18 @@ struct Span {
     /// None until they are reserved, or where that is refused.
     addresses: Option<&'static [u8]>,
     refused: bool,
-    slots: Vec<Option<(Arc<OpenFile>, u64)>>,
+    slots: Vec<Option<Meant>>,
     free: Vec<usize>,
+}
+
+/// Which piece of which file.
+struct Meant {
+    file: Arc<OpenFile>,
+    range: Range<u64>,
+    /// Up to which byte it is at hand.
+    at_hand: u64,
+    /// On its way from a disk, up to which byte.
+    fetching: Option<(JoinHandle<io::Result<()>>, u64)>,
 }
 
 /// A slot in use.
@@ -60,7 +87,12 @@ pub(super) fn lend(file: &Arc<OpenFile>, range: &Range<u64>) -> Option<Bytes> {
         let addresses = span.addresses()?;
         let slot = span.slot()?;
         let piece = addresses.get(slot * SLOT..)?.get(..length.min(SLOT))?;
-        span.slots[slot] = Some((file.clone(), range.start));
+        span.slots[slot] = Some(Meant {
+            file: file.clone(),
+            range: range.clone(),
+            at_hand: range.start,
+            fetching: None,
+        });
         Some(Bytes::from_owner(Lent { piece, slot }))
     })
 }
@@ -72,18 +104,67 @@ pub fn is_one(bytes: &[u8]) -> bool {
     start != 0 && bytes.as_ptr().addr().wrapping_sub(start) < SLOTS * SLOT
 }
 
+/// How much of what `bytes` stand in for can be sent without waiting for a disk; what cannot is fetched meanwhile.
+///
+/// # Errors
+/// When the file has become shorter than it was, or cannot be read.
+pub fn poll_at_hand(bytes: &[u8], cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+    meant(bytes, |meant, at| {
+        let asked = ready!(meant.poll_at_hand(at, cx));
+        let end = asked.map_err(|error| meant.file.was_unreadable(error))?;
+        let length = usize::try_from(end - at).map_err(io::Error::other)?;
+        Poll::Ready(Ok(length.min(bytes.len())))
+    })
+    .unwrap_or_else(|| Poll::Ready(Err(io::ErrorKind::NotFound.into())))
+}
+
 /// Sends what `bytes` stand in for, or its beginning; how many bytes that was.
 ///
 /// # Errors
 /// As sendfile(2), and when the file has become shorter than it was.
 pub fn send(bytes: &[u8], socket: BorrowedFd<'_>) -> io::Result<usize> {
-    let at = bytes.as_ptr().addr().wrapping_sub(START.get());
-    SPAN.with_borrow(|span| {
-        let Some(Some((file, offset))) = span.slots.get(at / SLOT) else {
-            return Err(io::ErrorKind::NotFound.into());
-        };
-        send_of(file, offset + (at % SLOT) as u64, bytes.len(), socket)
+    meant(bytes, |meant, at| {
+        send_of(&meant.file, at, bytes.len(), socket)
     })
+    .unwrap_or_else(|| Err(io::ErrorKind::NotFound.into()))
+}
+
+/// Looks at what `bytes` stand in for, which begins at a byte of the file; none if they do not.
+fn meant<T>(bytes: &[u8], look: impl FnOnce(&mut Meant, u64) -> T) -> Option<T> {
+    let at = bytes.as_ptr().addr().wrapping_sub(START.get());
+    SPAN.with_borrow_mut(|span| {
+        let meant = span.slots.get_mut(at / SLOT)?.as_mut()?;
+        let from = meant.range.start + (at % SLOT) as u64;
+        Some(look(meant, from))
+    })
+}
+
+impl Meant {
+    /// Up to which byte what begins at byte `at` is at hand.
+    fn poll_at_hand(&mut self, at: u64, cx: &mut Context<'_>) -> Poll<io::Result<u64>> {
+        loop {
+            if let Some((fetching, end)) = &mut self.fetching {
+                let fetched = ready!(Pin::new(fetching).poll(cx));
+                self.at_hand = *end;
+                self.fetching = None;
+                fetched.map_err(io::Error::other).flatten()?;
+            }
+            if self.at_hand == self.range.end || self.at_hand >= at + ENOUGH {
+                return Poll::Ready(Ok(self.at_hand));
+            }
+            let ahead = at..self.range.end.min(at + AHEAD);
+            if read::is_at_hand(&self.file, &ahead)? {
+                self.at_hand = ahead.end;
+                return Poll::Ready(Ok(ahead.end));
+            }
+            if self.at_hand > at {
+                return Poll::Ready(Ok(self.at_hand));
+            }
+            let (file, range) = (self.file.clone(), at..ahead.end.min(at + FETCHED));
+            let end = range.end;
+            self.fetching = Some((spawn_blocking(move || read::fetch(&file, range)), end));
+        }
+    }
 }
 
 fn send_of(
@@ -98,7 +179,7 @@ fn send_of(
         Ok(sent) => Ok(sent),
         // The filesystem cannot, or the sandbox will not.
         Err(Errno::EINVAL | Errno::ENOSYS | Errno::EOPNOTSUPP) => {
-            let mut bytes = vec![0; length.min(SLOT)];
+            let mut bytes = vec![0; length.min(COPIED)];
             match file.file.read_at(&mut bytes, offset)? {
                 0 => Err(file.was_cut()),
                 read => Ok(nix::unistd::write(socket, &bytes[..read])?),
@@ -173,8 +254,10 @@ fn reserve() -> Option<&'static [u8]> {
 mod tests {
     use std::{
         fs,
+        future::poll_fn,
         io::Read,
         os::{fd::AsFd, unix::net::UnixStream},
+        task::Waker,
     };
 
     use super::*;
@@ -222,10 +305,47 @@ mod tests {
     }
 
     #[test]
+    fn a_piece_is_never_longer_than_its_slot() {
+        let file = file("long", b"abc");
+        let piece = lend(&file, &(0..LONGEST + 1)).unwrap();
+        assert_eq!(piece.len() as u64, LONGEST);
+    }
+
+    #[test]
     fn a_file_that_was_cut_off_is_an_error() {
         let file = file("cut", b"abc");
         let piece = lend(&file, &(10..20)).unwrap();
         let (ours, _theirs) = UnixStream::pair().unwrap();
-        assert!(send(&piece, ours.as_fd()).is_err() && file.is_cut());
+        assert!(send(&piece, ours.as_fd()).is_err() && file.has_failed());
+        let file = self::file("cut-ahead", b"abc");
+        let piece = lend(&file, &(10..20)).unwrap();
+        let asked = poll_at_hand(&piece, &mut Context::from_waker(Waker::noop()));
+        assert!(matches!(asked, Poll::Ready(Err(_))) && file.has_failed());
+    }
+
+    #[tokio::test]
+    async fn what_is_not_at_hand_is_fetched_elsewhere_and_then_it_is() {
+        let contents: Vec<u8> = (0..6_500_000_u32).map(|at| (at % 251) as u8).collect();
+        let path = std::env::temp_dir().join(format!("stand-in-{}-cold", std::process::id()));
+        fs::write(&path, &contents).unwrap();
+        let file = Arc::new(OpenFile::open(&path).unwrap());
+        fs::remove_file(path).unwrap();
+        file.file.sync_all().unwrap();
+        let advice = nix::fcntl::PosixFadviseAdvice::POSIX_FADV_DONTNEED;
+        nix::fcntl::posix_fadvise(&file.file, 0, 0, advice).unwrap();
+        let piece = lend(&file, &(1..6_500_000)).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let (mut rest, mut at) = (&piece[..], 1);
+        while !rest.is_empty() {
+            let at_hand = poll_fn(|cx| poll_at_hand(rest, cx)).await.unwrap();
+            assert!(at_hand > 0 && at_hand as u64 <= AHEAD);
+            let sent = send(&rest[..at_hand], ours.as_fd()).unwrap();
+            let mut read = vec![0; sent];
+            theirs.read_exact(&mut read).unwrap();
+            assert!(read == contents[at..at + sent]);
+            (rest, at) = (&rest[sent..], at + sent);
+        }
+        assert!(meant(&piece, |meant, _| meant.at_hand == 6_500_000).unwrap());
     }
 }

@@ -390,7 +390,7 @@ impl Drop for Body {
     fn drop(&mut self) {
         let end = match &self.source {
             _ if http_body::Body::is_end_stream(self) => End::Whole,
-            Source::File(pieces) if pieces.is_cut() => End::Failed(BodyError::File),
+            Source::File(pieces) if pieces.has_failed() => End::Failed(BodyError::File),
             _ => End::Dropped,
         };
         self.end(end);

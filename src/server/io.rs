@@ -21,7 +21,8 @@ use tokio::{
 use super::{state::State, stream::Stream};
 use crate::files::stand_in;
 
-/// How much of files is sent, in bytes, before the other connections of the core have their turn.
+/// After how much of files, in bytes, the other connections of the core have their turn. One call may send more than that: to
+/// cut it short would end it in a packet that is not full.
 const TURN: usize = 2 * 1024 * 1024;
 
 #[derive(Debug)]
@@ -72,7 +73,8 @@ impl Io {
         Poll::Ready(Ok(()))
     }
 
-    /// Writes `pieces`, of which those from `at` on stand in for files, as far as that is one system call.
+    /// Writes `pieces`, of which those from `at` on stand in for files: what is before those, or of the first file what the
+    /// socket takes until it is the others' turn.
     fn poll_write_files(
         &mut self,
         cx: &mut Context<'_>,
@@ -86,6 +88,48 @@ impl Io {
                 return Poll::Pending;
             }
         }
+        if at > 0 {
+            // One packet with the beginning of the file.
+            return self.poll_try_write(cx, |tcp| send_more(tcp, &pieces[..at]));
+        }
+        let (piece, mut sent) = (&pieces[0], 0);
+        while sent < piece.len() && self.turn < TURN {
+            match self.poll_send(cx, &piece[sent..]) {
+                Poll::Ready(Ok(wrote)) => sent += wrote,
+                // What stands in the way of more, the next call says.
+                _ if sent > 0 => break,
+                wrote => return wrote,
+            }
+        }
+        Poll::Ready(Ok(sent))
+    }
+
+    /// Sends the beginning of what `piece` stands in for, as far as that is one system call.
+    fn poll_send(&mut self, cx: &mut Context<'_>, piece: &[u8]) -> Poll<io::Result<usize>> {
+        let at_hand = match stand_in::poll_at_hand(piece, cx) {
+            Poll::Ready(Ok(at_hand)) => at_hand,
+            Poll::Ready(Err(error)) => return self.note(Poll::Ready(Err(error))),
+            Poll::Pending => {
+                self.state.nothing_to_write();
+                return Poll::Pending;
+            }
+        };
+        let wrote = self.poll_try_write(cx, |tcp| stand_in::send(&piece[..at_hand], tcp.as_fd()));
+        match &wrote {
+            Poll::Ready(Ok(sent)) => self.turn += sent,
+            Poll::Ready(Err(_)) => {}
+            // The others have theirs now.
+            Poll::Pending => self.turn = 0,
+        }
+        wrote
+    }
+
+    /// Writes with `write` once the socket takes something.
+    fn poll_try_write(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
         let Stream::Plain(tcp) = &self.stream else {
             // Nothing stands in for files where they are encrypted: see `State`.
             return Poll::Ready(Err(io::ErrorKind::Unsupported.into()));
@@ -95,20 +139,13 @@ impl Io {
                 Poll::Ready(ready) => ready?,
                 Poll::Pending => return self.note(Poll::Pending),
             }
-            let sent = tcp.try_io(Interest::WRITABLE, || match pieces.split_at(at) {
-                ([], files) => stand_in::send(&files[0], tcp.as_fd()),
-                // One packet with the beginning of the file.
-                (bytes, _) => send_more(tcp, bytes),
-            });
-            match sent {
-                Ok(sent) => {
-                    self.turn += sent;
-                    self.state.wrote(sent);
-                    return Poll::Ready(Ok(sent));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.turn = 0,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.note(Poll::Ready(Err(error))),
+            match tcp.try_io(Interest::WRITABLE, || write(tcp)) {
+                Err(error)
+                    if matches!(
+                        error.kind(),
+                        io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                    ) => {}
+                wrote => return self.note(Poll::Ready(wrote)),
             }
         }
     }

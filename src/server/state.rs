@@ -256,6 +256,11 @@ impl State {
         }
     }
 
+    /// What is to be written next is not there yet: it is not the client that makes us wait.
+    pub(super) fn nothing_to_write(&self) {
+        self.stall.set(None);
+    }
+
     /// The kernel took so many bytes.
     pub(super) fn wrote(&self, bytes: usize) {
         self.recorder.sent(bytes);
