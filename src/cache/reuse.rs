@@ -38,7 +38,7 @@ pub fn decide(terms: &Terms, asked: &Asked, now: Instant) -> Reuse {
     if asked.max_age.is_some_and(|limit| age > seconds(limit)) {
         return Reuse::Refused;
     }
-    match terms.staleness(now) {
+    match age.checked_sub(terms.lifetime()) {
         None => {
             let left = terms.lifetime() - age;
             match asked.min_fresh {

@@ -64,10 +64,11 @@ impl Terms {
         self.age(now).checked_sub(self.lifetime)
     }
 
-    /// How many seconds it stays fresh; below zero once it is stale.
-    pub fn ttl(&self, now: Instant) -> i64 {
+    /// Its age in seconds, and how many it stays fresh: below zero once it is stale.
+    pub fn age_and_ttl(&self, now: Instant) -> (i64, i64) {
         let seconds = |duration: Duration| i64::try_from(duration.as_secs()).unwrap_or(i64::MAX);
-        seconds(self.lifetime) - seconds(self.age(now))
+        let age = seconds(self.age(now));
+        (age, seconds(self.lifetime) - age)
     }
 
     /// Whether others may be answered with it at all without a validation: what nobody can share is not waited for.
@@ -281,9 +282,12 @@ mod tests {
             0,
         );
         let after = |seconds| terms.answered + Duration::from_secs(seconds);
-        assert_eq!((terms.ttl(after(0)), terms.staleness(after(5))), (6, None));
+        assert_eq!(
+            (terms.age_and_ttl(after(0)), terms.staleness(after(5))),
+            ((4, 6), None)
+        );
         assert_eq!(terms.staleness(after(6)), Some(Duration::ZERO));
-        assert_eq!(terms.ttl(after(8)), -2);
+        assert_eq!(terms.age_and_ttl(after(8)), (12, -2));
         for (stale_for, revalidating, error) in
             [(5, true, true), (6, false, true), (8, false, false)]
         {

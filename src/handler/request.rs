@@ -32,7 +32,7 @@ pub struct Request {
     pub client: Client,
     /// The client's connection itself, if the request asks to upgrade it.
     pub upgrade: Option<Upgrade>,
-    /// Its id, once it has one.
+    /// Its id, once it has one: its own, or made for who first tells it to anybody.
     pub id: RequestId,
 }
 

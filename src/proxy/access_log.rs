@@ -12,7 +12,7 @@ use std::{
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use tokio::task::spawn_local;
 
-use super::AccessLogSettings;
+use super::{AccessLogSettings, request_id};
 use crate::{
     handler::{
         BodyError, Cause, ClosedBy, Downstream, End, Ended, Handler, Refusal, Request, Response,
@@ -127,11 +127,12 @@ impl<H> AccessLog<H> {
 }
 
 impl<H: Handler> Handler for AccessLog<H> {
-    async fn handle(&self, request: Box<Request>) -> Response {
+    async fn handle(&self, mut request: Box<Request>) -> Response {
         let journal = self.journal.as_ref();
         let Some(journal) = journal.filter(|journal| journal.settings.wants(&request)) else {
             return self.next.handle(request).await;
         };
+        request_id::ensure(&mut request.id);
         let mut entry = journal.begin(&request, self.forward_headers);
         let mut response = self.next.handle(request).await;
         entry.answered(&response);

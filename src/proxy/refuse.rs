@@ -38,8 +38,9 @@ const BAD: StatusCode = StatusCode::BAD_REQUEST;
 fn check(head: &Parts) -> Result<(), Refused> {
     method(&head.method)?;
     target(head)?;
-    host(head)?;
-    transfer_encoding(&head.headers)
+    let seen = Seen::of(&head.headers);
+    seen.host(head.version)?;
+    seen.transfer_encoding()
 }
 
 /// Methods are case-sensitive (RFC 9110 section 9.1): `get` is not GET, but some apps take it for one.
@@ -82,18 +83,75 @@ fn target(head: &Parts) -> Result<(), Refused> {
     }
 }
 
-/// Exactly one valid Host (RFC 9112 section 3.2); HTTP/1.0 may have none. In HTTP/2 it may contradict `:authority`, which the
-/// connection shows as a second one.
-fn host(head: &Parts) -> Result<(), Refused> {
-    let mut hosts = head.headers.get_all(header::HOST).iter();
-    match (hosts.next(), hosts.next()) {
-        (None, _) if head.version >= Version::HTTP_11 => Err((BAD, "the Host header is missing\n")),
-        (None, _) => Ok(()),
-        (Some(_), Some(_)) => Err((BAD, "there is more than one Host header\n")),
-        (Some(host), None) if host.to_str().is_ok_and(is_host) => Ok(()),
-        (Some(_), None) => Err((BAD, "the Host header is not a host name\n")),
+/// `Host` and `Transfer-Encoding`, found in one pass: to look for each would hash its name, and this is asked of each request.
+#[derive(Default)]
+struct Seen<'a> {
+    host: Option<&'a HeaderValue>,
+    more_hosts: bool,
+    coding: Option<&'a HeaderValue>,
+    more_codings: bool,
+}
+
+impl<'a> Seen<'a> {
+    fn of(headers: &'a HeaderMap) -> Self {
+        let mut seen = Self::default();
+        for (name, value) in headers {
+            match *name {
+                header::HOST => seen.more_hosts |= seen.host.replace(value).is_some(),
+                header::TRANSFER_ENCODING => {
+                    seen.more_codings |= seen.coding.replace(value).is_some();
+                }
+                _ => {}
+            }
+        }
+        seen
+    }
+
+    /// Exactly one valid Host (RFC 9112 section 3.2); HTTP/1.0 may have none. In HTTP/2 it may contradict `:authority`, which
+    /// the connection shows as a second one.
+    fn host(&self, version: Version) -> Result<(), Refused> {
+        match self.host {
+            None if version >= Version::HTTP_11 => Err((BAD, "the Host header is missing\n")),
+            None => Ok(()),
+            Some(_) if self.more_hosts => Err((BAD, "there is more than one Host header\n")),
+            Some(host) if str::from_utf8(host.as_bytes()).is_ok_and(is_host) => Ok(()),
+            Some(_) => Err((BAD, "the Host header is not a host name\n")),
+        }
+    }
+
+    /// `chunked` and nothing else (RFC 9112 section 6.1): another coding would reach the app as if it were not there.
+    fn transfer_encoding(&self) -> Result<(), Refused> {
+        let is_chunked = |coding: &HeaderValue| {
+            coding
+                .as_bytes()
+                .trim_ascii()
+                .eq_ignore_ascii_case(b"chunked")
+        };
+        match self.coding {
+            None => Ok(()),
+            Some(coding) if !self.more_codings && is_chunked(coding) => Ok(()),
+            Some(_) => Err((
+                StatusCode::NOT_IMPLEMENTED,
+                "the only transfer coding understood is chunked\n",
+            )),
+        }
     }
 }
+
+/// Which bytes a host's name is made of (`reg-name`, RFC 3986 section 3.2.2): a table, as each request's host is looked at.
+const IN_NAMES: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        table[byte] = matches!(
+            byte as u8,
+            b'0'..=b'9' | b'A'..=b'Z' | b'a'..=b'z' | b'-' | b'.' | b'_' | b'~' | b'!' | b'$' | b'&' | b'\''
+                | b'(' | b')' | b'*' | b'+' | b',' | b';' | b'=' | b'%'
+        );
+        byte += 1;
+    }
+    table
+};
 
 /// `uri-host [":" port]` (RFC 9110 section 7.2), the host being a name, an IPv4 or a bracketed IPv6 address.
 fn is_host(text: &str) -> bool {
@@ -109,38 +167,10 @@ fn is_host(text: &str) -> bool {
         }
         None => text.split_once(':').unwrap_or((text, "")),
     };
-    let name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=%".contains(&byte);
     !host.is_empty()
-        && host.bytes().all(name)
+        && host.bytes().all(|byte| IN_NAMES[usize::from(byte)])
         && port.len() <= 5
         && port.bytes().all(|byte| byte.is_ascii_digit())
-}
-
-/// `chunked` and nothing else (RFC 9112 section 6.1): another coding would reach the app as if it were not there.
-fn transfer_encoding(headers: &HeaderMap) -> Result<(), Refused> {
-    // Most requests have none, and to look at each name is less than to hash this one.
-    if headers
-        .keys()
-        .all(|name| *name != header::TRANSFER_ENCODING)
-    {
-        return Ok(());
-    }
-    let mut codings = headers.get_all(header::TRANSFER_ENCODING).iter();
-    match (codings.next(), codings.next()) {
-        (None, _) => Ok(()),
-        (Some(coding), None)
-            if coding
-                .as_bytes()
-                .trim_ascii()
-                .eq_ignore_ascii_case(b"chunked") =>
-        {
-            Ok(())
-        }
-        _ => Err((
-            StatusCode::NOT_IMPLEMENTED,
-            "the only transfer coding understood is chunked\n",
-        )),
-    }
 }
 
 #[cfg(test)]

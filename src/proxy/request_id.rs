@@ -17,21 +17,41 @@ const LONGEST: usize = 200;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
-/// Gives each request its id.
+thread_local! {
+    /// The standard library's only source of randomness; ids are not secrets.
+    static IDS: Ids = Ids::new([seed() | 1, seed()]);
+}
+
+fn seed() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+/// Lets each request keep the id that it came with.
 #[derive(Debug)]
 pub(super) struct RequestIds<H> {
-    state: Cell<[u64; 2]>,
     next: H,
 }
 
 impl<H> RequestIds<H> {
     pub(super) fn new(next: H) -> Self {
-        // The standard library's only source of randomness; ids are not secrets.
-        let seed = || RandomState::new().build_hasher().finish();
-        Self {
-            state: Cell::new([seed() | 1, seed()]),
-            next,
-        }
+        Self { next }
+    }
+}
+
+/// Makes `id` one if there is none yet: by the first who tells it to anybody, as an answer from the cache needs none.
+pub(super) fn ensure(id: &mut RequestId) {
+    if matches!(id, RequestId::None) {
+        *id = IDS.with(Ids::create);
+    }
+}
+
+/// The ids of one core.
+#[derive(Debug)]
+struct Ids(Cell<[u64; 2]>);
+
+impl Ids {
+    fn new(state: [u64; 2]) -> Self {
+        Self(Cell::new(state))
     }
 
     /// A version 4 UUID (RFC 9562 section 5.4).
@@ -60,11 +80,11 @@ impl<H> RequestIds<H> {
 
     /// xorshift128+.
     fn random(&self) -> u64 {
-        let [mut one, other] = self.state.get();
+        let [mut one, other] = self.0.get();
         one ^= one << 23;
         one ^= one >> 17;
         one ^= other ^ (other >> 26);
-        self.state.set([other, one]);
+        self.0.set([other, one]);
         one.wrapping_add(other)
     }
 }
@@ -82,8 +102,9 @@ fn kept(headers: &HeaderMap) -> Option<&HeaderValue> {
 
 impl<H: Handler> Handler for RequestIds<H> {
     async fn handle(&self, mut request: Box<Request>) -> Response {
-        request.id = kept(&request.head.headers)
-            .map_or_else(|| self.create(), |value| RequestId::Kept(value.clone()));
+        if let Some(value) = kept(&request.head.headers) {
+            request.id = RequestId::Kept(value.clone());
+        }
         self.next.handle(request).await
     }
 }
@@ -94,7 +115,7 @@ mod tests {
 
     #[test]
     fn ids_are_version_4_uuids_and_differ() {
-        let ids = RequestIds::new(());
+        let ids = Ids::new([seed() | 1, seed()]);
         let texts: std::collections::HashSet<_> = (0..1000)
             .map(|_| ids.create().as_bytes().to_vec())
             .collect();

@@ -19,7 +19,7 @@ use super::{
     hold::hold,
     pool::Pool,
     queue::Queue,
-    tunnel,
+    request_id, tunnel,
     tunnel_log::TunnelLog,
 };
 use crate::{
@@ -146,6 +146,7 @@ impl ReverseProxy {
     async fn ask(&self, request: &mut Request) -> Result<Response, Failure> {
         let mut head = self.spare_heads.borrow_mut().pop().unwrap_or_default();
         head.clear();
+        request_id::ensure(&mut request.id);
         let written = headers::write(request, self.forward_headers, &self.offer, &mut head);
         let mut fresh = false;
         loop {

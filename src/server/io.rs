@@ -90,7 +90,7 @@ impl Io {
         }
         if at > 0 {
             // One packet with the beginning of the file.
-            return self.poll_try_write(cx, |tcp| send_more(tcp, &pieces[..at]));
+            return self.poll_try_write(cx, |tcp| send(tcp, &pieces[..at], libc::MSG_MORE));
         }
         let (piece, mut sent) = (&pieces[0], 0);
         while sent < piece.len() && self.turn < TURN {
@@ -205,10 +205,12 @@ impl AsyncWrite for Io {
         if let Some(at) = pieces.iter().position(|piece| stand_in::is_one(piece)) {
             return self.poll_write_files(cx, pieces, at);
         }
-        let wrote = match pieces {
+        let wrote = match (pieces, &self.stream) {
             // One piece, one plain write: cheaper in the kernel than a vector of one.
-            [piece] => Pin::new(&mut self.stream).poll_write(cx, piece),
-            _ => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
+            ([piece], _) => Pin::new(&mut self.stream).poll_write(cx, piece),
+            // sendmsg(2): writev(2) goes through the checks of a file first.
+            (_, Stream::Plain(_)) => return self.poll_try_write(cx, |tcp| send(tcp, pieces, 0)),
+            (_, Stream::Secure(_)) => Pin::new(&mut self.stream).poll_write_vectored(cx, pieces),
         };
         self.note(wrote)
     }
@@ -235,7 +237,7 @@ impl AsyncWrite for Io {
     }
 }
 
-/// Sends bytes behind which more will follow at once (send(2)).
-fn send_more(stream: &TcpStream, pieces: &[IoSlice<'_>]) -> io::Result<usize> {
-    SockRef::from(stream).send_vectored_with_flags(pieces, libc::MSG_MORE | libc::MSG_NOSIGNAL)
+/// Sends bytes by one system call (sendmsg(2)).
+fn send(stream: &TcpStream, pieces: &[IoSlice<'_>], flags: libc::c_int) -> io::Result<usize> {
+    SockRef::from(stream).send_vectored_with_flags(pieces, flags | libc::MSG_NOSIGNAL)
 }

@@ -363,6 +363,20 @@ fn a_request_has_one_id_at_the_app_and_in_the_log() {
 }
 
 #[test]
+fn each_request_has_an_id_of_its_own_where_nothing_is_logged() {
+    let thrust = Thrust::builder().played().env("LOG_REQUESTS", "0").start();
+    let ids: Vec<String> = (0..3)
+        .map(|_| passed(&thrust, ""))
+        .map(|request| request.field("x-request-id").unwrap_or_default().to_owned())
+        .collect();
+    assert!(ids.iter().all(|id| id.len() == 36), "{ids:?}");
+    assert!(
+        ids[0] != ids[1] && ids[1] != ids[2] && ids[0] != ids[2],
+        "{ids:?}"
+    );
+}
+
+#[test]
 fn tracing_context_is_passed_on() {
     let thrust = played();
     let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";

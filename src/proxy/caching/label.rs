@@ -140,9 +140,8 @@ impl Labels {
 
     /// Labels a stored response.
     pub(super) fn used(&self, headers: &mut HeaderMap, stored: &Stored, how: Use, now: Instant) {
-        let (age, ttl) = (stored.terms.age(now).as_secs(), stored.terms.ttl(now));
-        let age = self.ages.get(i64::try_from(age).unwrap_or(i64::MAX), "");
-        headers.insert(header::AGE, age);
+        let (age, ttl) = stored.terms.age_and_ttl(now);
+        headers.insert(header::AGE, self.ages.get(age, ""));
         let (word, status) = match how {
             Use::Hit => ("hit", self.hits.get(ttl, "Thrust; hit; ttl=")),
             Use::Collapsed => ("hit", value(format!("Thrust; hit; ttl={ttl}; collapsed"))),

@@ -1,6 +1,6 @@
 //! What `Cache-Control` says to who would change the content.
 
-use http::{HeaderMap, header};
+use http::HeaderValue;
 
 /// The directives that matter here.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -15,12 +15,21 @@ pub(super) struct Directives {
 }
 
 impl Directives {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    /// What one line says.
+    pub(super) fn of(line: &HeaderValue) -> Self {
         let mut directives = Self::default();
-        for value in headers.get_all(header::CACHE_CONTROL) {
-            directives.read(value.as_bytes());
-        }
+        directives.read(line.as_bytes());
         directives
+    }
+
+    /// What both say.
+    pub(super) fn and(self, other: Self) -> Self {
+        Self {
+            no_transform: self.no_transform | other.no_transform,
+            private: self.private | other.private,
+            no_store: self.no_store | other.no_store,
+            malformed: self.malformed | other.malformed,
+        }
     }
 
     fn read(&mut self, line: &[u8]) {
@@ -53,8 +62,6 @@ impl Directives {
 
 #[cfg(test)]
 mod tests {
-    use http::HeaderValue;
-
     use super::*;
 
     #[test]
@@ -88,11 +95,9 @@ mod tests {
             (&["\""], malformed),
             (&["\"\\"], malformed),
         ] {
-            let mut headers = HeaderMap::new();
-            for line in lines {
-                headers.append(header::CACHE_CONTROL, HeaderValue::from_static(line));
-            }
-            assert_eq!(Directives::of(&headers), expected, "{lines:?}");
+            let lines = lines.iter().map(|line| HeaderValue::from_static(line));
+            let said = lines.fold(none, |said, line| said.and(Directives::of(&line)));
+            assert_eq!(said, expected);
         }
     }
 }

@@ -9,6 +9,7 @@ pub(super) mod head;
 mod kept;
 mod personal;
 mod policy;
+mod remembered;
 
 use bytes::Bytes;
 use http::{StatusCode, Version};

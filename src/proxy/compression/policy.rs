@@ -1,10 +1,8 @@
 //! Which responses are encoded, and how: a pure verdict over both heads.
 
-use std::cell::RefCell;
-
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request::Parts};
 
-use super::{content_type, directives::Directives, personal};
+use super::{content_type, directives::Directives, personal, remembered::Remembered};
 use crate::{
     cache::has,
     content::{Accepted, Coding},
@@ -22,13 +20,12 @@ pub(in crate::proxy) struct Policy {
     settings: CompressionSettings,
     /// Those for streams without an end: brotli takes too much memory for as long as these last.
     endless: Vec<Coding>,
-    /// Verdicts on media types: an app has few, and each response is asked about.
-    types: RefCell<Vec<(HeaderValue, bool)>>,
+    /// Which media types are worth it.
+    types: Remembered<bool>,
+    /// What lines of `Cache-Control` say.
+    directives: Remembered<Directives>,
     recorder: Recorder,
 }
-
-/// How many media types are remembered.
-const TYPES: usize = 16;
 
 /// What a request says about the form of its answer.
 #[derive(Clone, Debug)]
@@ -72,7 +69,8 @@ impl Policy {
         Self {
             settings: settings.clone(),
             endless,
-            types: RefCell::default(),
+            types: Remembered::default(),
+            directives: Remembered::default(),
             recorder,
         }
     }
@@ -135,39 +133,29 @@ impl Policy {
     /// One pass over the fields: this is asked of each response, and to look for each field would hash its name.
     fn may_encode(&self, headers: &HeaderMap) -> bool {
         let mut content_type = None;
-        let mut directs = false;
+        let mut directives = Directives::default();
         for (name, value) in headers {
             match *name {
                 header::CONTENT_ENCODING | header::CONTENT_RANGE => return false,
                 header::CONTENT_TYPE => content_type = content_type.or(Some(value)),
-                header::CACHE_CONTROL => directs = true,
+                header::CACHE_CONTROL => {
+                    let said = self.directives.of(value, Directives::of);
+                    directives = directives.and(said);
+                }
                 _ => {}
             }
         }
         if !content_type.is_some_and(|content_type| self.is_compressible(content_type)) {
             return false;
         }
-        let directives = match directs {
-            true => Directives::of(headers),
-            false => Directives::default(),
-        };
         let kept_plain = self.settings.disable_on_auth && personal::answers(headers, directives);
         !directives.no_transform && !kept_plain
     }
 
     fn is_compressible(&self, content_type: &HeaderValue) -> bool {
-        let mut types = self.types.borrow_mut();
-        if let Some((_, found)) = types.iter().find(|(known, _)| known == content_type) {
-            return *found;
-        }
-        let found = content_type::is_compressible(content_type, &self.settings.except);
-        if types.len() == TYPES {
-            types.clear();
-        }
-        // A copy: this one is a slice of the whole head that it came in.
-        let copy = HeaderValue::from_bytes(content_type.as_bytes());
-        types.extend(copy.ok().map(|copy| (copy, found)));
-        found
+        let except = &self.settings.except;
+        let find = |content_type: &_| content_type::is_compressible(content_type, except);
+        self.types.of(content_type, find)
     }
 }
 
