@@ -1,7 +1,7 @@
 //! The end of the path: asks the app.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     io,
     rc::Rc,
     time::{Duration, Instant},
@@ -35,6 +35,9 @@ use crate::{
 /// How many buffers for heads are kept to be used again.
 const SPARE_HEADS: usize = 256;
 
+/// How much later than the app we may be told of a stop, at the most.
+const LATER: Duration = Duration::from_millis(100);
+
 /// Sends requests to the app and brings its answers back.
 #[derive(Debug)]
 pub(super) struct ReverseProxy {
@@ -53,6 +56,8 @@ pub(super) struct ReverseProxy {
     boot_hold: Duration,
     health_path: Option<String>,
     spare_heads: RefCell<Vec<Vec<u8>>>,
+    /// Since when the app fails; none once it has taken a connection.
+    away_since: Cell<Option<Instant>>,
     recorder: Recorder,
 }
 
@@ -67,6 +72,13 @@ enum Failure {
     BadResponse,
     Gone,
     Body(Refusal),
+}
+
+impl Failure {
+    /// Whether the app is no longer there.
+    fn is_away(&self) -> bool {
+        matches!(self, Self::Refused(_) | Self::Closed | Self::Gone)
+    }
 }
 
 impl From<ExchangeError<Refusal>> for Failure {
@@ -106,6 +118,7 @@ impl ReverseProxy {
             boot_hold: settings.boot_hold_timeout,
             health_path: settings.health_path.clone(),
             spare_heads: RefCell::default(),
+            away_since: Cell::default(),
             recorder,
         }
     }
@@ -128,7 +141,23 @@ impl ReverseProxy {
     async fn answer(&self, request: &mut Request) -> Response {
         match self.ask(request).await {
             Ok(response) => response,
-            Err(failure) => self.failed(&failure, &request.client),
+            Err(failure) => {
+                if failure.is_away() && !self.app.is_stopping() {
+                    // Boxed, as it is rare.
+                    Box::pin(self.hear_of_a_stop()).await;
+                }
+                self.failed(&failure, &request.client)
+            }
+        }
+    }
+
+    /// Waits for a stop that may be on its way to us: an app that is told at the same moment can be the first to act. One
+    /// that has been away for longer is just away.
+    async fn hear_of_a_stop(&self) {
+        let since = self.away_since.get().unwrap_or_else(Instant::now);
+        self.away_since.set(Some(since));
+        while !self.app.is_stopping() && since.elapsed() < LATER {
+            tokio::time::sleep(LATER / 20).await;
         }
     }
 
@@ -223,6 +252,7 @@ impl ReverseProxy {
         match connected {
             Ok(connection) => {
                 self.recorder.upstream_connected();
+                self.away_since.set(None);
                 Ok(connection)
             }
             Err(error) => {
@@ -288,14 +318,10 @@ impl ReverseProxy {
         if let Failure::Refused(error) = failure {
             tracing::debug!(%error, "the app refused a connection");
         }
-        let away = matches!(
-            failure,
-            Failure::Refused(_) | Failure::Closed | Failure::Gone
-        );
-        if away {
+        if failure.is_away() {
             self.app.fails();
         }
-        if away && self.app.is_stopping() {
+        if failure.is_away() && self.app.is_stopping() {
             let gone = answer(
                 StatusCode::SERVICE_UNAVAILABLE,
                 Cause::Draining,

@@ -477,6 +477,29 @@ fn m25_an_app_stopped_at_the_same_moment_finishes_what_it_holds_and_the_rest_get
 }
 
 #[test]
+fn m25_an_app_that_is_told_a_moment_before_us_costs_nobody_a_502() {
+    let _alone = alone();
+    let mut thrust = Thrust::builder()
+        .app(["--on-term", "finish-requests"])
+        .start();
+    let mut waiting = thrust.wait_at_gate("g");
+    let mut late = thrust.connect();
+    thrust.signal_child(SIGTERM);
+    thrust.wait_for_child_line("port closed");
+    late.send_get("/hello");
+    // Time enough to find the port closed.
+    thread::sleep(millis(10));
+    thrust.signal(SIGTERM);
+    let response = late.response();
+    assert_eq!(response.status, 503);
+    assert!(response.field("retry-after").is_some());
+    assert!(response.connection("close"));
+    thrust.open_gate("g");
+    assert_eq!(waiting.response().status, 200);
+    assert_eq!(thrust.wait_exit(PATIENCE), 143);
+}
+
+#[test]
 fn m25_where_every_process_is_told_and_twice_clients_see_no_502_and_no_reset() {
     let _alone = alone();
     for on_term in [
