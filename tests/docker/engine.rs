@@ -80,7 +80,7 @@ impl Engine {
             .arg(format!("--exec-root={}", at("exec")))
             .arg(format!("--pidfile={}", at("pid")))
             .arg(format!("--storage-driver={driver}"))
-            // The machine's network stays as it is: a container has its loopback, and that is where the load comes from.
+            // The machine's network stays as it is: a container has its loopback, and what the load plugs in.
             .args([
                 "--bridge=none",
                 "--iptables=false",

@@ -77,7 +77,7 @@ fn puma_loses_nothing(engine: &Engine) {
 
 /// `docker stop`, as it comes, while clients come and go and one waits for a slow answer.
 fn assert_stop_costs_nothing(container: &Container<'_>) {
-    let load = Load::start(container.network(), PORT);
+    let load = Load::start(&container.network(), PORT);
     load.warm_up();
     let stop = Instant::now();
     container.stop();

@@ -81,7 +81,7 @@ fn live(pod: &Pod<'_>, manifest: &Manifest) {
 
 /// As a kubelet ends a pod: the hook, TERM, and KILL when the grace period is over.
 fn end(pod: &Pod<'_>, manifest: &Manifest) {
-    let load = Load::start(pod.network(), manifest.port);
+    let load = Load::start(&pod.network(), manifest.port);
     load.warm_up();
     let began = Instant::now();
     thread::sleep(Duration::from_secs(manifest.pre_stop));
