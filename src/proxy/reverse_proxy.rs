@@ -1,7 +1,7 @@
 //! The end of the path: asks the app.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     io,
     rc::Rc,
     time::{Duration, Instant},
@@ -56,8 +56,6 @@ pub(super) struct ReverseProxy {
     boot_hold: Duration,
     health_path: Option<String>,
     spare_heads: RefCell<Vec<Vec<u8>>>,
-    /// Since when the app fails; none once it has taken a connection.
-    away_since: Cell<Option<Instant>>,
     recorder: Recorder,
 }
 
@@ -118,7 +116,6 @@ impl ReverseProxy {
             boot_hold: settings.boot_hold_timeout,
             health_path: settings.health_path.clone(),
             spare_heads: RefCell::default(),
-            away_since: Cell::default(),
             recorder,
         }
     }
@@ -151,12 +148,10 @@ impl ReverseProxy {
         }
     }
 
-    /// Waits for a stop that may be on its way to us: an app that is told at the same moment can be the first to act. One
-    /// that has been away for longer is just away.
+    /// Waits for a stop that may be on its way to us: an app that is told at the same moment can be the first to act.
     async fn hear_of_a_stop(&self) {
-        let since = self.away_since.get().unwrap_or_else(Instant::now);
-        self.away_since.set(Some(since));
-        while !self.app.is_stopping() && since.elapsed() < LATER {
+        let began = Instant::now();
+        while !self.app.is_stopping() && began.elapsed() < LATER {
             tokio::time::sleep(LATER / 20).await;
         }
     }
@@ -252,7 +247,6 @@ impl ReverseProxy {
         match connected {
             Ok(connection) => {
                 self.recorder.upstream_connected();
-                self.away_since.set(None);
                 Ok(connection)
             }
             Err(error) => {

@@ -482,6 +482,10 @@ fn m25_an_app_that_is_told_a_moment_before_us_costs_nobody_a_502() {
     let mut thrust = Thrust::builder()
         .app(["--on-term", "finish-requests"])
         .start();
+    // It was away before, for every core, and that was no stop.
+    for _ in 0..6 {
+        assert_eq!(thrust.get("/close-without-answer").status, 502);
+    }
     let mut waiting = thrust.wait_at_gate("g");
     let mut late = thrust.connect();
     thrust.signal_child(SIGTERM);
